@@ -23,7 +23,7 @@ def system(
 ) -> Iterator[RunningStack]:
     """The whole system, deployed from the template; Gemini replies without a delay.
 
-    At the end its log must contain no secret of the run.
+    At the end, the system's log must contain no secret of the run.
     """
     folder = tmp_path_factory.mktemp("stack") / "with a space"
     with run_system(folder, "--gemini-delay", "0") as found:
@@ -43,7 +43,7 @@ def assert_no_secret_is_logged(system: RunningStack, secrets_used: set[str]) -> 
 
 @pytest.fixture
 def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack]:
-    """The system; faults that earlier tests set in its stand-ins are removed."""
+    """The system, without the faults of earlier tests."""
     system.front.reset()
     system.gemini.reset()
     system.upstash.reset()

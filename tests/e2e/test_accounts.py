@@ -17,7 +17,7 @@ SECOND = f"second {secrets.token_hex(8)} password"
 
 
 def post(ann: Person, path: str, status: int = 200, token: str | None = None, **body: Any) -> Any:
-    """Send a body with ann's identity; return the answer's data or its problem."""
+    """Send a request that names ann; return the answer's data or problem."""
     return send(ann.api, path, ann.named | body, status, token)
 
 
@@ -39,9 +39,7 @@ def ann(request: pytest.FixtureRequest, stack: RunningStack) -> Person:
     return Person(stack.api, new_email() if request.param == "email" else new_mobile())
 
 
-def test_an_identity_is_proven_by_the_code_that_was_sent_to_it(
-    stack: RunningStack, ann: Person
-) -> None:
+def test_a_code_proves_the_identity_that_received_it(stack: RunningStack, ann: Person) -> None:
     sent = post(ann, "send-otp")
     assert (sent["expiresIn"], sent["otp"]) == (600, ann.code())  # this stage shows codes
     wrong = f"{(int(ann.code()) + 1) % 1_000_000:06}"
@@ -87,7 +85,7 @@ def test_a_forgotten_password_is_reset(stack: RunningStack) -> None:
     assert me(stack, post(ann, "login", password=SECOND)["token"]).status_code == 200
 
 
-def test_an_account_gets_a_mobile_number_and_another_email_address(
+def test_a_user_adds_a_mobile_number_and_replaces_the_email_address(
     stack: RunningStack,
 ) -> None:
     ann = Person(stack.api)
@@ -110,7 +108,7 @@ def test_an_account_gets_a_mobile_number_and_another_email_address(
     assert "was replaced" in ann.messages()[-1]
 
 
-def test_a_signing_key_is_added_without_ending_a_session(stack: RunningStack, ann: Person) -> None:
+def test_adding_a_signing_key_ends_no_session(stack: RunningStack, ann: Person) -> None:
     token = post(ann, "signup", 201, password=FIRST)["token"]
     done = stack.run("rotate_signing_keys")
     expected = 0 if ann.identity.kind == "email" else 1  # the second run is too early
@@ -119,7 +117,7 @@ def test_a_signing_key_is_added_without_ending_a_session(stack: RunningStack, an
     assert me(stack, token).status_code == 200
 
 
-def test_an_export_becomes_ready_under_the_roles_of_the_deployed_functions(
+def test_the_roles_of_the_deployed_functions_suffice_for_an_export(
     stack: RunningStack,
 ) -> None:
     ann = stack.new_user()

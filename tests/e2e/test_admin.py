@@ -28,7 +28,7 @@ def run(stack: RunningStack, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_ban_by_make_admin_stops_prompts_and_is_recorded_with_its_operator(
+def test_make_admin_bans_a_user_and_records_the_operator(
     stack: RunningStack,
 ) -> None:
     ann = stack.new_proven_user()
@@ -63,7 +63,7 @@ def test_a_ban_by_make_admin_stops_prompts_and_is_recorded_with_its_operator(
     assert f"unban {ann.id}  by {operators.ROOT}: a mistake\n" in by_day
 
 
-def test_make_admin_grants_pro_and_gives_prompts_back_at_once(stack: RunningStack) -> None:
+def test_make_admin_grants_pro_and_gives_prompts_back(stack: RunningStack) -> None:
     ann = stack.new_proven_user()
     run(stack, "grant", ann.id, "--until", "2035-12-31", "--reason", "a gift")
     status = ann.status()
@@ -119,7 +119,7 @@ class IamUser:
 
 @pytest.fixture
 def iam_user(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[IamUser]:
-    """An IAM user without a policy; this process calls AWS with its access key."""
+    """An IAM user without a policy. This process calls AWS with the user's access key."""
     made = IamUser(stack, "support-ann")
     for name, value in stack.description.aws.environment.items():
         monkeypatch.setenv(name, value)
@@ -165,7 +165,7 @@ def test_the_support_policy_allows_the_functions_of_make_admin_and_nothing_else(
         boto3.client("dynamodb").scan(TableName=stack.description.tables["UsersTable"])
 
 
-def test_an_act_is_recorded_with_the_iam_user_that_signed_it(
+def test_an_act_is_recorded_with_the_iam_user_who_signed_the_call(
     stack: RunningStack, iam_user: IamUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann: Person = stack.new_user()

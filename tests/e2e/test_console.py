@@ -73,7 +73,7 @@ LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:")
 
 
 def delay_answers(path: str) -> str:
-    """Return a script that delays the answers of URLs that end with `path` by 1.5 s."""
+    """Return a script that delays answers by 1.5 s if their URL ends with `path`."""
     return f"""
 const ask = window.fetch;
 window.fetch = async (url, settings) => {{
@@ -101,7 +101,7 @@ def reload_and_compare(console: Console, many: int) -> bool:
     return len(console.replies()) == many
 
 
-def test_a_prompt_stays_visible_when_a_page_without_the_prompt_arrives_late(
+def test_a_prompt_stays_visible_when_an_older_list_of_messages_arrives_late(
     stack: RunningStack, console: Console
 ) -> None:
     console.sign_in(stack.new_proven_user())
@@ -200,7 +200,7 @@ def test_the_status_region_announces_that_gemini_is_answering_and_then_each_repl
     assert console.list_announcements() == [answering, first, answering, second]
 
 
-def test_a_reply_that_arrives_with_a_reload_of_the_messages_is_announced(
+def test_a_reply_is_announced_after_the_messages_are_loaded_again(
     stack: RunningStack, console: Console
 ) -> None:
     stack.front.fault("refuse-connect", times=100)
@@ -296,7 +296,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_texts_cause_no_script_no_request_and_no_error(
+def test_hostile_texts_run_no_script_and_send_no_request_and_cause_no_error(
     stack: RunningStack, console: Console
 ) -> None:
     assert len(HOSTILE) >= 200
@@ -328,9 +328,9 @@ def test_hostile_texts_cause_no_script_no_request_and_no_error(
 
 
 def store_hostile_texts(stack: RunningStack, person: Person) -> str:
-    """Store every hostile text as a prompt, a reply and a title; return the prompts' room id.
+    """Store every hostile text as a prompt, a reply and a title; return the room's id.
 
-    The texts are written to copies of stored items. The room's instruction holds the first texts.
+    The texts are written to copies of stored items. The first texts are also the instruction.
     """
     room = person.open_room("Hostile", systemInstruction="\n\n".join(HOSTILE)[:4000])
     person.wait(room, person.ask(room))

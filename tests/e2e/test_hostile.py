@@ -66,7 +66,7 @@ def test_a_room_id_with_escaped_characters_is_a_404(stack: RunningStack) -> None
         check_problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
 
 
-def test_the_deep_health_check_names_failing_dependencies_without_a_token(
+def test_the_deep_health_check_needs_no_token_and_names_failing_dependencies(
     stack: RunningStack,
 ) -> None:
     assert stack.http.get("/health").json()["data"]["status"] == "ok"
@@ -80,7 +80,7 @@ def test_the_deep_health_check_names_failing_dependencies_without_a_token(
     assert stack.http.get("/health").status_code == 200
 
 
-def test_the_log_has_no_token_password_title_or_prompt(stack: RunningStack) -> None:
+def test_the_log_contains_no_secret_and_no_text_of_a_user(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room("The title of a room")
     user.wait(room, user.ask(room, "The content of a prompt"))

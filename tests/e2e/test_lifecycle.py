@@ -33,7 +33,7 @@ def sam_deploy(stack: RunningStack, parameters: Mapping[str, str], log: Path) ->
 
 
 def list_resources(stack: RunningStack) -> dict[str, Any]:
-    """Return the stack's resources: type and physical name by logical id."""
+    """Return a dict from logical id to the resource's type and physical name."""
     pages = stack.aws("cloudformation").get_paginator("list_stack_resources")
     return {
         one["LogicalResourceId"]: (one["ResourceType"], one["PhysicalResourceId"])
@@ -74,7 +74,7 @@ def test_a_stack_can_be_deployed_twice_and_updated_and_deleted(
 
 
 def read_settings(stack: RunningStack, variable: str) -> set[str]:
-    """Return the values of an environment variable in the functions' live versions."""
+    """Return all values that the deployed functions have for an environment variable."""
     variables = [stack.live_settings(name) for name in stack.description.functions]
     return {each[variable] for each in variables if variable in each}
 

@@ -106,7 +106,7 @@ def open_connections_api(stack: RunningStack) -> Any:
     )
 
 
-def test_frames_posted_to_many_users_in_turn_each_reach_only_their_recipient(
+def test_each_frame_reaches_only_its_recipient(
     stack: RunningStack,
 ) -> None:
     users = int(os.environ.get("LIVE_USERS", USERS))
@@ -141,7 +141,7 @@ def test_frames_posted_to_many_users_in_turn_each_reach_only_their_recipient(
 
 
 @pytest.mark.parametrize("how", ["logout", "password", "deletion"])
-def test_a_session_receives_no_frame_later_than_two_seconds_after_its_end(
+def test_an_ended_session_receives_no_frames_after_two_seconds(
     stack: RunningStack, how: str
 ) -> None:
     ann = stack.new_user()
@@ -180,7 +180,7 @@ def test_a_session_receives_no_frame_later_than_two_seconds_after_its_end(
     assert asyncio.run(run()) == (3, 0)
 
 
-def test_the_template_grants_what_a_logout_needs_to_close_a_socket(
+def test_the_grants_of_the_template_allow_a_logout_to_close_a_socket(
     stack: RunningStack,
 ) -> None:
     """MiniStack enforces grants: without CloseConnections the socket would stay open."""

@@ -105,7 +105,7 @@ def test_make_chat_logs_in_to_an_existing_account(stack: RunningStack) -> None:
     assert wrong.stderr.count("\n") == 1
 
 
-def test_the_commands_that_make_up_prints_continue_the_first_conversation(
+def test_the_printed_commands_continue_the_first_conversation(
     stack: RunningStack,
 ) -> None:
     shown: list[str] = []

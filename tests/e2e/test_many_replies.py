@@ -1,6 +1,6 @@
 """Many live replies on the deployed stack while workers are killed and connections fail.
 
-LIVE_REPLIES sets their number. 200 replies take about ten minutes.
+LIVE_REPLIES sets the number of replies; 200 take about ten minutes.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ REFUSALS: list[Any] = [
 
 
 class LivePrompt:
-    """A prompt and the growing text of its reply that a reader shows."""
+    """A prompt, and the part of its reply that a reader shows so far."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.person = stack.new_proven_user()
@@ -45,7 +45,7 @@ class LivePrompt:
         self.shown: list[str] = []
 
     def send(self, stack: RunningStack) -> None:
-        """Send the prompt; 30 % of its posts fail, and its socket is cut with a chance of 50 %."""
+        """Send the prompt. 30 % of the posts fail, and the socket is cut with a chance of 50 %."""
         stack.gemini.fault(
             "answer", events=self._events, pause=PAUSE, match=self.room, times="always"
         )
@@ -71,7 +71,7 @@ class LivePrompt:
         ]
 
     def count_attempts(self, stack: RunningStack) -> int:
-        """Return the number of attempts that the prompt's item records."""
+        """Return the number of attempts in the prompt's item."""
         key = {"chatroom_id": {"S": self.room}, "seq": {"N": "1"}}
         table = stack.description.tables["MessagesTable"]
         item = stack.aws("dynamodb").get_item(TableName=table, Key=key)["Item"]

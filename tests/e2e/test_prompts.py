@@ -102,7 +102,7 @@ def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(
     assert second >= 2
 
 
-def test_a_prompt_fails_with_a_dead_letter_if_gemini_refuses_access_with_a_403(
+def test_a_prompt_fails_and_becomes_a_dead_letter_if_gemini_answers_403(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()

@@ -11,7 +11,7 @@ def redrive(stack: RunningStack, *options: str) -> str:
     return said
 
 
-def test_a_redrive_answers_a_prompt_that_failed_in_geminis_outage_without_counting_it(
+def test_a_redriven_prompt_is_answered_but_not_counted(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()

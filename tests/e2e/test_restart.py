@@ -1,4 +1,4 @@
-"""The system after a stop, a kill and a fresh start with keys of Google and Stripe."""
+"""The system after a stop, a kill and a fresh start with API keys of Google and Stripe."""
 
 import os
 import signal
@@ -85,7 +85,7 @@ def is_open(port: int) -> bool:
 
 
 def list_processes(folder: Path) -> list[int]:
-    """Return the ids of processes with the folder in command, environment or working directory."""
+    """Return the ids of processes that name the folder in command, environment or directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -48,7 +48,7 @@ OF_EVERY_FUNCTION = {("logs:CreateLogStream", LOGS), ("logs:PutLogEvents", LOGS)
 
 
 def list_requests() -> Iterator[tuple[str, str]]:
-    """Yield each action with each resource of the stage and with a resource of another system."""
+    """Yield every action on every resource of the stage, and on a resource of another system."""
     for table in (*TABLES, FOREIGN):
         yield from ((f"dynamodb:{action}", table) for action in ON_TABLES)
     for table, index in INDEXES:
@@ -153,7 +153,7 @@ class RoleCaller:
         return True
 
     def call(self, action: str, resource: str) -> None:
-        """Call an action on a resource, and omit its other required parameters."""
+        """Call an action on a resource, without the action's other required parameters."""
         service, _, name = action.partition(":")
         described = self.stack.description
         match service:

@@ -15,7 +15,7 @@ from tests.support.deployed import RunningStack
 
 @pytest.fixture
 def clean_up(stack: RunningStack) -> Iterator[None]:
-    """Clear Redis and wait until the queue is empty after the test, for the tests that follow."""
+    """After the test, clear Redis and wait until the queue is empty, for the next tests."""
     yield
     valkey = stack.description.valkey
     Valkey(valkey.host, valkey.port).flushdb()

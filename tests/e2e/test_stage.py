@@ -18,7 +18,7 @@ SECRETS = {"UPSTASH_TOKEN": "t" * 28, "GEMINI_API_KEY": "k" * 39}
 
 
 class Operator:
-    """A person who runs the commands of a clone of the repository on the stage dev."""
+    """A person who runs the repository's commands on the stage dev, in a clone."""
 
     def __init__(self, checkout: Path, stack: RunningStack) -> None:
         self.checkout = checkout
@@ -47,7 +47,7 @@ class Operator:
 
 @pytest.fixture
 def operator(stack: RunningStack, tmp_path: Path) -> Operator:
-    """An operator with a clone in which the settings of dev are complete."""
+    """An operator whose clone has all settings of the stage dev."""
     checkout = tmp_path / "a clone"
     files = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -64,7 +64,7 @@ def operator(stack: RunningStack, tmp_path: Path) -> Operator:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_an_operator_can_correct_errors_deploy_a_stage_and_destroy_it(
+def test_a_stage_is_deployed_after_corrections_and_then_destroyed(
     operator: Operator, stack: RunningStack
 ) -> None:
     status, output = operator.run("deploy", "--yes")

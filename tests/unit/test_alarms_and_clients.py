@@ -55,7 +55,7 @@ def ours(name: str) -> Metric:
     return Metric("geminichat", name, (("stage", "prod"),))
 
 
-def test_one_pro_users_prompts_in_one_room_are_answered_before_their_age_raises_an_alarm() -> None:
+def test_a_pro_users_waiting_prompts_do_not_raise_the_alarm_on_old_prompts() -> None:
     times = 3  # a prompt is sent to Gemini at most three times while the reply is a recitation
     longest = default("ProInFlight") * times * default("GeminiTimeout")
     age = Metric(
@@ -66,7 +66,7 @@ def test_one_pro_users_prompts_in_one_room_are_answered_before_their_age_raises_
     )
 
 
-def test_a_client_with_one_address_raises_no_alarm_on_sign_ups_or_texts() -> None:
+def test_a_client_with_one_ip_address_raises_no_alarm_on_sign_ups_or_sms() -> None:
     assert not alarm("sign-ups").is_in_alarm({ours("SignUps"): [default("SignupsPerAddress")]})
     share = 100 * default("CodesPerAddress") / default("TextsPerDay")
     assert not alarm("texts").is_in_alarm({ours("TextsShare"): [share]})

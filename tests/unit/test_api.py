@@ -66,7 +66,7 @@ def test_a_success_has_the_envelope_and_the_request_id() -> None:
     }
 
 
-def test_an_error_is_problem_json_with_success_and_message() -> None:
+def test_an_error_is_problem_json_with_the_fields_success_and_message() -> None:
     reply = echo(event('{"content": 5}'), None)
     assert reply["headers"]["content-type"] == "application/problem+json"
     problem = json.loads(reply["body"])
@@ -176,7 +176,7 @@ def test_an_unexpected_exception_is_a_bare_500_with_the_request_id() -> None:
 
 
 @pytest.mark.parametrize("missing", ["requestContext", "headers"])
-def test_an_event_from_the_gateway_with_missing_parts_is_answered(missing: str) -> None:
+def test_a_gateway_event_with_missing_fields_is_answered(missing: str) -> None:
     made = event('{"content": "a"}')
     del made[missing]
     assert echo(made, None)["statusCode"] == 201

@@ -1,4 +1,4 @@
-"""The outcomes that the audit reads in its tools' reports."""
+"""The audit reads the outcome of each check from its tool's report."""
 
 import json
 import re

@@ -175,7 +175,7 @@ def test_a_request_to_s3_is_signed_as_botocore_signs_it(
 
 
 @given(path=KEYS, token=TOKENS, moment=MOMENTS, seconds=st.integers(1, 604_800))
-def test_an_address_is_presigned_as_botocore_presigns_it(
+def test_a_url_is_presigned_as_botocore_presigns_it(
     path: str, token: str, moment: int, seconds: int
 ) -> None:
     url = f"https://b.s3.us-east-1.amazonaws.com{path}"
@@ -192,7 +192,7 @@ def test_an_address_is_presigned_as_botocore_presigns_it(
     assert parse_qs(ours.partition("?")[2]) == parse_qs(str(request.url).partition("?")[2])
 
 
-def test_credentials_that_the_runtime_replaces_are_used_by_the_next_request(
+def test_the_next_request_uses_new_credentials_from_the_runtime(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = aws_client._signature("sqs", "https://x.example/", {}, b"", 0)

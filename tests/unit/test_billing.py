@@ -37,7 +37,7 @@ def test_a_paid_period_grants_pro_until_its_renewal_is_overdue(status: str) -> N
 
 
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
-def test_a_subscription_that_ends_grants_nothing_beyond_its_end(status: str) -> None:
+def test_a_subscription_with_an_end_grants_pro_only_until_that_end(status: str) -> None:
     soon = START + timedelta(days=1)
     assert compute_pro_until(subscription(status, ends_at=soon), GRACE) == soon
 
@@ -191,7 +191,7 @@ def test_while_collection_is_paused_pro_ends_with_the_last_paid_period(
     assert billing.count_renewing([paused]) == 0
 
 
-def test_a_subscription_that_is_collected_again_grants_pro_again() -> None:
+def test_pro_is_granted_again_after_collection_resumes() -> None:
     collected = parse_subscription({**PAUSED, "pause_collection": None})
     assert collected == parse_subscription(NEW)
     assert billing.count_renewing([collected]) == 1
@@ -207,7 +207,7 @@ def test_stripe_redirects_to_the_front_end_or_to_the_apis_own_pages() -> None:
     )
 
 
-def test_a_used_up_idempotency_key_at_stripe_is_followed_by_exactly_one_more_attempt() -> None:
+def test_after_a_used_up_idempotency_key_stripe_is_called_with_one_other_key() -> None:
     attempts: list[int] = []
 
     def create(attempt: int) -> str:

@@ -33,7 +33,7 @@ def test_the_hashed_folder_holds_every_certificate_of_the_bundle_once(folder: Pa
     assert sorted(path.read_text() for path in folder.iterdir()) == sorted(given)
 
 
-def test_the_certificates_of_aws_google_and_stripe_have_the_names_that_openssl_looks_for(
+def test_the_files_of_trusted_certificates_have_the_names_that_openssl_expects(
     folder: Path,
 ) -> None:
     for subject, name in HASHES.items():
@@ -43,7 +43,7 @@ def test_the_certificates_of_aws_google_and_stripe_have_the_names_that_openssl_l
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
 def test_every_certificate_has_the_hash_that_openssl_computes(folder: Path, tmp_path: Path) -> None:
-    """`openssl rehash` adds for each certificate a link with the certificate's hash as its name."""
+    """`openssl rehash` adds a link to each certificate, named after the certificate's hash."""
     for path in folder.iterdir():
         (tmp_path / f"{path.name}.pem").write_text(path.read_text())
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)

@@ -67,7 +67,7 @@ def test_the_model_check_fails_if_googles_list_cannot_be_read(
     assert "API key not valid" in capsys.readouterr().err
 
 
-def test_without_a_gemini_key_only_the_dates_of_models_are_checked(
+def test_without_a_gemini_key_only_retirement_dates_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check_models.main([]) == 0

@@ -64,7 +64,7 @@ def test_a_module_of_the_console_is_joined_after_the_modules_that_it_imports() -
 
 
 def run_in_node(module: str, code: str, given: object) -> Any:
-    """Return the value of a JavaScript expression, which uses `given` and a module as `it`."""
+    """Return the value of a JavaScript expression. `it` is the module, `given` the data."""
     script = f"import * as it from {json.dumps((MODULES / module).as_uri())};"
     script += f"const given = {json.dumps(given)}; console.log(JSON.stringify({code}));"
     command = ["node", "--input-type=module", "-"]
@@ -107,7 +107,7 @@ def random_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
 
 
 def read_in_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
-    """Return the text that a reader shows after each frame, or the offset from which it fetches."""
+    """Return, for each frame, the text that a reader shows or the offset that it fetches from."""
     shown, seen = reader_rule.Shown(), list[str | int]()
     for each in frames:
         frame = reader_rule.decode(json.dumps(each))

@@ -66,7 +66,7 @@ def test_an_upload_that_is_not_completed_is_aborted(bucket: Bucket) -> None:
     assert bucket.calls[-1][0] == "AbortMultipartUpload"
 
 
-def test_an_error_of_s3_within_a_200_answer_is_raised(bucket: Bucket) -> None:
+def test_an_s3_error_in_a_200_answer_is_raised(bucket: Bucket) -> None:
     bucket.completion = b"<Error><Code>InternalError</Code></Error>"
     with (
         pytest.raises(ValueError, match="did not complete"),
@@ -76,7 +76,7 @@ def test_an_error_of_s3_within_a_200_answer_is_raised(bucket: Bucket) -> None:
     assert bucket.calls[-1][0] == "AbortMultipartUpload"
 
 
-def test_the_bucket_of_exports_is_private_and_encrypted_and_deletes_all_after_a_day() -> None:
+def test_the_bucket_of_exports_is_private_and_encrypted_and_keeps_archives_for_a_day() -> None:
     bucket = BUCKETS["ExportsBucket"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -95,7 +95,7 @@ def test_the_bucket_of_exports_refuses_requests_without_tls() -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
 
 
-def test_an_export_has_failed_when_all_its_attempts_are_over() -> None:
+def test_all_attempts_of_an_export_end_before_it_counts_as_failed() -> None:
     queue = QUEUES["ExportsQueue"]
     assert queue["RedrivePolicy"]["maxReceiveCount"] == exports.ATTEMPTS
     last = exports.ATTEMPTS * queue["VisibilityTimeout"]

@@ -51,7 +51,7 @@ def test_googles_sdk_can_read_the_answers_of_the_stand_in(case: Case) -> None:
     assert googles().outcomes[case.name] == case.googles
 
 
-def test_the_gemini_cases_cover_every_fault_status_and_reason() -> None:
+def test_the_gemini_cases_cover_every_fault_with_each_of_its_settings() -> None:
     met = [case.fault for case in [*CASES, *STREAMED] if case.fault]
     assert {fault["kind"] for fault in met} == set(FAULTS)
     assert {fault["status"] for fault in met if fault["kind"] == "error"} == set(ERRORS)
@@ -168,7 +168,7 @@ def test_a_stopped_reply_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("key")
-def test_a_reply_is_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reply_can_be_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_app(lambda: gemini.create_app("key")) as url, ThreadPoolExecutor() as pool:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         StandIn(url).fault("stall", seconds=5)

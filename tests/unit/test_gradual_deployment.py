@@ -39,7 +39,7 @@ def test_a_functions_new_version_gets_a_tenth_of_the_calls_and_is_rolled_back_on
     assert update["DeploymentGroupName"] == {"Ref": f"{function}DeploymentGroup"}
 
 
-def test_the_alarms_that_roll_a_deployment_back_exist() -> None:
+def test_a_deployment_is_rolled_back_only_by_alarms_that_exist() -> None:
     assert {"server-errors", "worker-errors"} <= {alarm.name for alarm in alarms()}
 
 

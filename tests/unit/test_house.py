@@ -59,14 +59,14 @@ def test_a_functions_logical_id_is_its_folder_in_camel_case(function: str) -> No
 
 
 @every_function
-def test_a_handlers_docstring_opens_with_its_route_queue_or_schedule(function: str) -> None:
+def test_a_handlers_docstring_begins_with_its_callers(function: str) -> None:
     text = (ROOT / "functions" / folder_of(function) / "app.py").read_text()
     opening = (ast.get_docstring(ast.parse(text)) or "").partition(": ")[0]
     assert opening.split(" and ") == list(callers_of(function))
 
 
 def callers_of(function: str) -> Iterator[str]:
-    """Yield the callers of a function in the form in which its docstring names them."""
+    """Yield a function's callers as its handler's docstring must name them."""
     yield from routes_of(function)
     for mapping in mappings_of(function):
         yield f"SQS {queue_of(mapping)}"
@@ -116,7 +116,7 @@ FEW = 6
 """The most readers of a setting that may be declared per function: all variables have 4 KB."""
 
 
-def test_a_setting_is_declared_for_all_functions_or_in_the_blocks_of_its_few_readers() -> None:
+def test_a_setting_is_declared_for_all_functions_or_for_the_few_that_read_it() -> None:
     names = set(settings(TEMPLATE)) - NOT_READ_BY_OUR_CODE
     readers: dict[str, set[str]] = {name: set() for name in names}
     for function in FUNCTIONS:
@@ -350,7 +350,7 @@ def test_no_module_or_handler_reads_a_setting_or_opens_anything_when_it_is_impor
     assert done.stdout.splitlines() == [], "the modules, and their effects when they are imported"
 
 
-def test_an_effect_of_an_import_is_found_and_attributed_to_its_module(tmp_path: Path) -> None:
+def test_an_effect_of_an_import_is_found_with_the_module_that_causes_it(tmp_path: Path) -> None:
     (tmp_path / "layers" / "core").mkdir(parents=True)
     script = tmp_path / "tests" / "support" / "import_effects.py"
     script.parent.mkdir(parents=True)
@@ -500,7 +500,7 @@ def test_no_lambda_function_imports_another_function() -> None:
         assert not re.search(r"^\s*(import|from) functions\b", path.read_text(), re.MULTILINE), path
 
 
-def test_no_test_module_is_imported_or_imports_from_a_conftest() -> None:
+def test_tests_import_nothing_from_test_modules_and_conftests() -> None:
     pattern = re.compile(r"tests\..*\b(test_\w+|conftest)\b|tests\.conftest")
     found = {
         f"{path.relative_to(ROOT)} imports {name}"

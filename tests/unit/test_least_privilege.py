@@ -38,7 +38,7 @@ def list_problems(resources: Mapping[str, Any], function: str) -> list[str]:
 
 
 def list_unclear(name: str, resources: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each statement of a role or policy that grants more than it names."""
+    """Yield a line for each unclear grant of a role or policy, such as a wildcard."""
     properties = resources[name]["Properties"]
     for arn in properties.get("ManagedPolicyArns", []):
         if isinstance(arn, str) and arn.removeprefix(iam.AWS) not in iam.AWS_POLICIES:
@@ -122,7 +122,7 @@ def test_a_schedules_role_only_invokes_its_function_and_codedeploys_role_only_mo
         assert not role.evaluate(REQUESTS)
 
 
-def test_only_services_of_aws_assume_a_role_and_only_the_stages_apis_invoke_a_function() -> None:
+def test_only_aws_services_may_assume_roles_and_only_the_stages_apis_may_invoke_functions() -> None:
     trusted, invokers = set(), set()
     for one in TRANSLATED.values():
         properties = one["Properties"]
@@ -147,7 +147,7 @@ def test_lambda_polls_the_queue_of_a_function_with_the_functions_grants() -> Non
 
 
 @every_function
-def test_administrator_access_is_found_on_every_function(function: str) -> None:
+def test_added_administrator_access_is_found_on_every_function(function: str) -> None:
     name = f"{function}Role"
     role = copy.deepcopy(TRANSLATED[name])
     role["Properties"]["ManagedPolicyArns"].append(f"{iam.AWS}AdministratorAccess")

@@ -24,7 +24,7 @@ def lines_of(code: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines()]
 
 
-def test_a_log_line_has_its_level_message_function_line_of_code_and_fields() -> None:
+def test_a_log_line_is_json_with_its_place_in_the_code_and_the_given_fields() -> None:
     line, _ = lines_of(CODE)
     assert line["level"] == "INFO"
     assert line["message"] == "request"

@@ -160,12 +160,12 @@ def test_every_endpoint_with_a_body_documents_413_and_415(route: str) -> None:
     assert "internal-error" in codes
 
 
-def test_an_endpoint_that_answers_503_itself_documents_no_problem_with_that_status() -> None:
+def test_the_health_check_documents_no_problem_for_its_own_503() -> None:
     # GET /health reports the errors of its dependencies in the usual envelope.
     assert codes_of("GET", "/health") == {"internal-error"}
 
 
-def test_an_endpoint_documents_its_declared_errors_and_the_errors_of_its_kind() -> None:
+def test_the_endpoint_for_prompts_documents_exactly_these_errors() -> None:
     assert codes_of("POST", "/chatroom/{id}/message") == {
         "account-suspended",
         "bad-request",

@@ -26,9 +26,7 @@ class _Pages:
 
 
 @pytest.mark.parametrize(("length", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
-def test_a_stripe_list_is_read_to_the_last_page_a_hundred_objects_at_a_time(
-    length: int, pages: int
-) -> None:
+def test_a_stripe_list_is_read_to_the_end_in_pages_of_a_hundred(length: int, pages: int) -> None:
     client: Any = _Pages(length)
     found = list(payments._get_all(client, "/v1/subscriptions", {"status": "all"}))
     assert found == client.items

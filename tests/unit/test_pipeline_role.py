@@ -57,7 +57,7 @@ def actions_of(*names: str) -> set[str]:
     return {action for name in names for one in GRANTS[name] for action in as_list(one["Action"])}
 
 
-def test_only_the_environment_of_the_stages_own_repository_may_assume_the_pipelines_role() -> None:
+def test_the_pipelines_role_trusts_only_its_repository_and_environment() -> None:
     [trust] = PIPELINE["Pipeline"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert trust["Condition"] == {
@@ -182,7 +182,7 @@ def statements_of(stage: str) -> list[iam.Statement]:
 
 
 def resources_of(stage: str) -> dict[str, str]:
-    """Return the ARN of one resource of a stage for each type."""
+    """Return a dict from each resource type to the ARN of one such resource of the stage."""
     made = {**OBSERVABILITY, **translate_template(GradualDeployment="true")}
     return {one["Type"]: iam.arn_of(one["Type"], name, stage) for name, one in made.items()}
 
@@ -208,7 +208,7 @@ def test_a_pipeline_may_create_each_resource_of_its_own_stage() -> None:
 
 
 @pytest.mark.parametrize(("stage", "other"), [("dev", "prod"), ("dev", "dev2"), ("dev2", "dev")])
-def test_a_pipeline_may_change_only_apis_and_the_tags_of_mappings_of_another_stage(
+def test_in_another_stage_a_pipeline_may_change_only_apis_and_tags_of_mappings(
     stage: str, other: str
 ) -> None:
     """APIs and mappings have random ids and no inherited tags: use one account per pipeline."""

@@ -12,7 +12,7 @@ from tests.support.document import DOCUMENT
 
 
 def requests(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield an item if it is a request, or the requests in it if it is a folder."""
+    """Yield a request itself, or all requests in a folder."""
     if "request" in item:
         yield item
     for inner in item.get("item", []):

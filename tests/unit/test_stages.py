@@ -55,14 +55,14 @@ def test_a_stack_must_be_named_after_its_stage(tmp_path: Path) -> None:
         stages.read("qa", samconfig)
 
 
-def test_a_parameter_that_was_not_filled_in_stops_a_deployment() -> None:
+def test_a_deployment_is_refused_until_every_parameter_is_filled_in() -> None:
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "UpstashUrl": "https://YOUR-DATABASE"})
     with pytest.raises(CommandError, match=r"\[dev.deploy.parameters\]: fill in UpstashUrl\.$"):
         deploy.check(stage)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_table_can_be_restored_to_a_moment_and_outlives_its_stack(table: str) -> None:
+def test_a_table_has_point_in_time_recovery_and_outlives_its_stack(table: str) -> None:
     recovery = TABLES[table]["PointInTimeRecoverySpecification"]
     assert recovery == {"PointInTimeRecoveryEnabled": True}
     assert "DeletionProtectionEnabled" in TABLES[table]

@@ -20,7 +20,7 @@ MODELS = models()
 
 
 def find_missing(model: type[Table], stored: Types) -> list[str]:
-    """Return the attributes that a model requires and an item lacks or has with another type."""
+    """Return the required attributes that an item lacks, and attributes of another type."""
     now = types(model)
     return [name for name in now["required"] if name not in stored] + [
         name
@@ -70,7 +70,7 @@ def test_json_of_the_previous_and_of_a_later_release_is_read(struct: type[Any]) 
     assert texts()[struct.__name__].keys() >= before.keys(), "remove it a release later"
 
 
-def test_an_attribute_without_default_that_old_items_lack_is_found() -> None:
+def test_a_required_attribute_that_old_items_lack_is_found() -> None:
     class Later(Table):
         user_id = UnicodeAttribute(hash_key=True)
         added = UnicodeAttribute()

@@ -1,8 +1,8 @@
-"""`sync_subscription.store_newest` in every order in which concurrent syncs can interleave.
+"""Concurrent calls of `sync_subscription.store_newest`, in every possible order of their steps.
 
 The steps of several handlers (load, fetch, store) run one at a time, in every possible order, while
 the state at Stripe changes between them. Each handler runs in a thread that stops before each step;
-a list of choices decides which one continues, and all lists are tried.
+a list of choices decides which handler continues, and all lists are tried.
 """
 
 import random
@@ -24,7 +24,7 @@ CUSTOMER = "cus_1"
 
 @dataclass
 class World:
-    """Stripe and the table; a state is the number of changes that it contains."""
+    """Stripe and the table. A state is a number: the number of changes so far."""
 
     at_stripe: int = 0
     revision: int = 0
@@ -38,7 +38,7 @@ class World:
 
 
 class Handler:
-    """A handler in a thread, one `step` at a time, and its stand-ins for Stripe and the table."""
+    """A handler in a thread, which runs one `step` at a time. `world` is its Stripe and table."""
 
     def __init__(self, world: World, *, stale: bool) -> None:
         self._world = world
@@ -150,7 +150,7 @@ def check(world: World, events: int) -> None:
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_two_stripe_events_in_every_order_end_with_the_newest_state(stale: bool) -> None:
+def test_the_newest_state_is_stored_in_every_order_of_two_stripe_events(stale: bool) -> None:
     orders = 0
     for world in play_every_order(events=2, stale=stale):
         check(world, 2)
@@ -158,12 +158,12 @@ def test_two_stripe_events_in_every_order_end_with_the_newest_state(stale: bool)
     assert orders >= 10
 
 
-def test_two_stripe_events_and_a_change_without_an_event_end_with_the_newest_state() -> None:
+def test_the_newest_state_is_stored_after_a_change_without_a_stripe_event() -> None:
     for world in play_every_order(events=2, more=1):
         check(world, 2)
 
 
-def test_three_stripe_events_with_an_outdated_first_read_end_with_the_newest_state() -> None:
+def test_the_newest_state_is_stored_after_three_stripe_events_and_outdated_reads() -> None:
     """The third try is needed: with two tries, some orders lose a change."""
     chance = random.Random(1)
     for _ in range(1_500):
@@ -171,7 +171,7 @@ def test_three_stripe_events_with_an_outdated_first_read_end_with_the_newest_sta
 
 
 @pytest.mark.soak
-def test_three_stripe_events_in_every_order_end_with_the_newest_state() -> None:
+def test_the_newest_state_is_stored_in_every_order_of_three_stripe_events() -> None:
     """With two tries, 20 of these 11,550 orders lose a change."""
     for world in play_every_order(events=3, stale=True):
         check(world, 3)
@@ -179,7 +179,7 @@ def test_three_stripe_events_in_every_order_end_with_the_newest_state() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.integers(3, 6), st.booleans())
-def test_three_to_six_stripe_events_in_random_orders_end_with_the_newest_state(
+def test_the_newest_state_is_stored_in_random_orders_of_up_to_six_stripe_events(
     data: st.DataObject, events: int, stale: bool
 ) -> None:
     choices = st.integers(0, 9)

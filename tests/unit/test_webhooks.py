@@ -1,4 +1,4 @@
-"""Stripe's events: signatures, their age, modes, and invalid bodies."""
+"""Stripe's events: their signatures, their age, their mode, and invalid bodies."""
 
 import hashlib
 import hmac

@@ -1,6 +1,6 @@
 """A user's journey with the client that openapi-python-client generates from the API's document.
 
-The argument is the API's address. Prints the statuses and problems of the journey as JSON.
+The argument is the API's URL. Prints the statuses and problems of the journey as JSON.
 """
 
 import json
@@ -33,7 +33,7 @@ PATIENCE = 60.0
 
 
 def main(url: str) -> dict[str, object]:
-    """Sign up, get a reply, and provoke a conflict and the quota's error."""
+    """Sign up, get a reply and provoke three problems; return the results."""
     account = NewAccountByEmail(
         email=f"python-{secrets.token_hex(8)}@example.com", password=secrets.token_urlsafe()
     )
@@ -50,7 +50,7 @@ def main(url: str) -> dict[str, object]:
         return chatroom_send_message.sync(room, client=client, body=prompt, idempotency_key=key)
 
     def ask(content: str, key: str) -> object:
-        """Send a prompt and wait for its end, because only a few may be in flight."""
+        """Send a prompt and wait for its reply. Only a few prompts may be in flight."""
         sent = send(content, key)
         assert isinstance(sent, ChatroomSendMessageResponse202), sent
         deadline = time.monotonic() + PATIENCE

@@ -21,7 +21,7 @@ def test_an_ip_address_is_counted_as_its_network(source: str, counted_as: str) -
     assert network(source) == counted_as
 
 
-def test_an_ipv6_address_counts_for_its_networks_of_64_56_and_48_bits() -> None:
+def test_an_ipv6_address_counts_for_three_sizes_of_network() -> None:
     found = networks("2001:db8:1:2ff::5")
     assert [(one.name, one.factor) for one in found] == [
         ("2001:db8:1:2ff::/64", 1),

@@ -51,7 +51,7 @@ def test_generated_codes_and_challenges_differ() -> None:
     assert len({one.challenge for one in drawn}) == 100
 
 
-def test_a_codes_hash_depends_on_code_purpose_identity_challenge_and_key() -> None:
+def test_a_codes_hash_changes_with_each_of_its_inputs() -> None:
     kept = codes.digest("123456", Purpose.LOGIN, ANN, CHALLENGE, KEY)
     assert "123456" not in kept
     others = [
@@ -106,7 +106,7 @@ def test_codes_of_other_callers_do_not_use_up_a_callers_limit() -> None:
     codes.require_sendable([*others, *send_codes("device:d", 40)], "device:d", NOON)
 
 
-def test_an_identity_is_sent_at_most_sixty_codes_per_hour_from_all_networks_together() -> None:
+def test_all_networks_together_may_request_sixty_codes_per_hour_for_an_identity() -> None:
     others = [one for n in range(60) for one in send_codes(f"network:{n}", 100)]
     with pytest.raises(TooManyRequests):
         codes.require_sendable(others, ME, NOON)
@@ -163,7 +163,7 @@ def test_a_caller_gets_at_most_five_codes_per_hour_and_one_per_thirty_seconds(
     assert all(b - a >= codes.HOUR for a, b in zip(taken, taken[5:], strict=False))
 
 
-def test_the_text_of_a_message_fits_into_one_sms_and_says_what_its_code_does() -> None:
+def test_a_message_fits_into_one_sms_and_names_the_purpose_of_its_code() -> None:
     says = {"login": "log in", "link": "adds", "confirm": "confirms", "reset": "resets"}
     for purpose in Purpose:
         for known in (True, False):

@@ -156,7 +156,7 @@ HOSTILE_MOBILES = {
 
 
 @pytest.mark.parametrize("written", HOSTILE_MOBILES.values(), ids=HOSTILE_MOBILES.keys())
-def test_a_phone_number_that_receives_no_texts_is_refused_with_a_pointer_and_a_reason(
+def test_a_phone_number_that_cannot_receive_sms_is_refused_with_a_pointer(
     written: str,
 ) -> None:
     check_refused("/mobile", CodeRequest, {"mobile": written})
@@ -226,7 +226,7 @@ def test_every_accepted_mobile_number_is_in_e164_format(text: str) -> None:
 
 
 def check_refused(pointers: str | list[str], kind: type, body: Any) -> None:
-    """Check that a body is refused at these pointers, and that the error repeats no input."""
+    """Check that the error for a body has these pointers and repeats no input."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)
     expected = [pointers] if isinstance(pointers, str) else pointers

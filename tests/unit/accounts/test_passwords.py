@@ -160,7 +160,7 @@ def test_the_shipped_list_has_the_most_common_passwords_in_lower_case() -> None:
     assert all(word == word.casefold() for word in listed)
 
 
-def test_a_hash_is_argon2id_at_owasps_cost_and_matches_its_password_only() -> None:
+def test_a_hash_is_argon2id_with_owasps_cost_and_matches_only_its_password() -> None:
     hashed = hashing.hash_password("correct horse battery")
     assert hashed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert hashed != hashing.hash_password("correct horse battery")

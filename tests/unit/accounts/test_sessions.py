@@ -83,7 +83,7 @@ def test_a_session_is_valid_for_ninety_days(began: bool, age: timedelta, valid: 
     assert sessions.is_valid(began_at, NOON + age) == valid
 
 
-def test_a_refresh_token_expires_after_thirty_days_and_with_its_session() -> None:
+def test_a_refresh_token_expires_after_thirty_days_or_when_its_session_ends() -> None:
     day = timedelta(days=1)
     assert sessions.expiry(NOON, NOON) == int((NOON + 30 * day).timestamp())
     assert sessions.expiry(NOON, NOON + 80 * day) == int((NOON + 90 * day).timestamp())

@@ -24,7 +24,7 @@ def test_signing_keys_are_unchanged_after_they_were_written_and_read() -> None:
     assert stored.select(NOON).keys == {"k1": OLD, "k2": NEW}
 
 
-def test_signing_keys_in_either_alphabet_of_base64_are_read() -> None:
+def test_signing_keys_in_standard_and_in_url_safe_base64_are_read() -> None:
     plain = {"current": "k", "keys": {"k": "+/" * 21 + "8="}}
     url = {"current": "k", "keys": {"k": "-_" * 21 + "8"}}
     keys = [StoredKeys.read(json.dumps(held)).select(NOON).keys for held in (plain, url)]

@@ -1,4 +1,4 @@
-"""The stages in which the template shows codes in answers."""
+"""Only the stages dev and local show one-time codes in answers."""
 
 import pytest
 

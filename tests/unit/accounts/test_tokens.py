@@ -44,7 +44,7 @@ def token(
     hash_: str = "sha256",
     without: str = "",
 ) -> str:
-    """Return a token that an attacker's own code signs, with any header."""
+    """Return a token with any header and claims, signed by the test."""
     claims = BODY | (body or {}) if isinstance(body, dict | None) else body
     if without:
         claims = {name: value for name, value in claims.items() if name != without}
@@ -167,7 +167,7 @@ def test_an_access_token_is_valid_for_fifteen_minutes(kid: str) -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, {"k1": b"x" * 32}], ids=["removed", "replaced"])
-def test_a_token_verified_before_is_refused_after_its_key_was_removed(
+def test_a_verified_token_is_refused_after_its_signing_key_is_removed(
     keys: dict[str, bytes],
 ) -> None:
     issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)

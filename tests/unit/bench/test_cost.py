@@ -68,7 +68,7 @@ def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
     assert compute == pytest.approx((others * 128 + 256) / 1024 * GB_SECOND)
 
 
-def test_a_watched_exchange_costs_its_posts_and_a_share_of_a_connection() -> None:
+def test_an_exchange_with_a_live_reply_costs_its_posts_and_a_share_of_a_connection() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
     known = {name: build(walls) for name in (model.SEND, model.POLL, model.WORKER)}
     seconds = model.ASSUMED["model_seconds"]
@@ -91,7 +91,7 @@ def idle() -> model.Idle:
     return model.idle({model.SWEEP: build({model.memory_of(model.SWEEP): 0.0})})
 
 
-def test_the_idle_cost_includes_alarms_per_metric_the_dashboard_and_scheduled_runs() -> None:
+def test_the_idle_cost_includes_alarms_and_the_dashboard_and_scheduled_runs() -> None:
     watched = sum(len(alarm.metrics) for alarm in alarms())
     assert watched > 10
     assert idle().alarms == pytest.approx(watched * 0.10)
@@ -109,7 +109,7 @@ def test_x_ray_records_the_first_invocation_per_second_and_a_share_of_the_others
     )
 
 
-def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> None:
+def test_a_month_costs_the_idle_cost_plus_the_cost_of_its_exchanges() -> None:
     assert model.monthly(30e-6, idle(), 0) == pytest.approx(idle().total)
     busy = model.monthly(30e-6, idle(), 100_000) - idle().total
     assert busy == pytest.approx(3.00 + 500_000 * 5e-6 + 7 * 0.30)

@@ -8,7 +8,7 @@ WORKERS = default("WorkerConcurrency")
 
 
 @pytest.mark.parametrize("limit", ["BasicInFlight", "ProInFlight", "UnprovenInFlight"])
-def test_one_user_or_all_unproven_users_together_occupy_at_most_half_of_the_workers(
+def test_a_limit_on_prompts_in_flight_is_at_most_half_of_the_workers(
     limit: str,
 ) -> None:
     assert default(limit) <= WORKERS // 2
@@ -22,9 +22,7 @@ def test_one_users_slow_prompts_delay_no_other_user(kind: str) -> None:
 
 @pytest.mark.parametrize("workers", [2, WORKERS])
 @pytest.mark.parametrize("kind", ["unproven", "basic"])
-def test_users_without_the_pro_plan_never_delay_pro_prompts_however_many_there_are(
-    kind: str, workers: int
-) -> None:
+def test_greedy_users_without_pro_never_delay_pro_prompts(kind: str, workers: int) -> None:
     usual = Simulation(workers).run(0, kind)["honest pro"]
     for greedy in (20, 500):
         assert Simulation(workers).run(greedy, kind)["honest pro"].most <= usual.most + 2

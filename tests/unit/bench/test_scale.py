@@ -21,7 +21,7 @@ def test_scale_md_has_at_least_five_limits_for_each_number_of_users() -> None:
         assert len(rows) >= 2 + 5
 
 
-def test_scale_md_names_the_number_of_users_at_which_one_queue_has_too_few_workers() -> None:
+def test_scale_md_says_how_many_users_are_too_many_for_one_queue() -> None:
     most = scale.MOST_WORKERS * scale.full_worker_rate() / scale.peak(1)
     found = re.search(r"at about ([\d.]+) million users per day", PAGE)
     assert found

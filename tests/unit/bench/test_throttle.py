@@ -13,7 +13,7 @@ from tests.support import parallel
 
 
 def run(quota: Quota, until: float, needs: Callable[[float], bool]) -> list[tuple[float, float]]:
-    """Simulate a process under a quota; return each moment at which it ran, and for how long."""
+    """Simulate a process under a quota; return the start and the length of each run."""
     now, used = 0.0, 0.0
     ran = []
     while now < until:

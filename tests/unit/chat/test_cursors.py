@@ -82,14 +82,14 @@ def test_a_cursor_of_another_list_or_user_is_refused(scope: str) -> None:
     check_refused(write(scope=scope))
 
 
-def test_a_cursor_of_a_retired_key_or_another_kid_is_refused() -> None:
+def test_a_cursor_of_a_removed_signing_key_or_with_another_kid_is_refused() -> None:
     check_refused(write(kid="k2"), keys={"k1": KEYS["k1"]})
     check_refused(write(kid="k2").replace("k2.", "k1.", 1))
     check_refused(write().replace("k1.", "k9.", 1))
     check_refused(write().removeprefix("k1."))
 
 
-def test_a_cursor_of_the_previous_key_is_read_while_that_key_is_known() -> None:
+def test_a_cursor_of_the_previous_signing_key_is_read_until_that_key_is_removed() -> None:
     assert cursors.read(write(kid="k2"), Position, SCOPE, KEYS) == POSITION
 
 

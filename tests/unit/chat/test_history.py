@@ -7,7 +7,7 @@ from geminichat.domain.history import CUT, LEAST, PastTurn, select_turns
 
 
 def turn(number: int, length: int = 4) -> PastTurn:
-    """Return a turn with `length` characters in its two texts together."""
+    """Return a turn; its prompt and its reply together have `length` characters."""
     return PastTurn(prompt=str(number), reply="x" * (length - len(str(number))))
 
 
@@ -27,7 +27,7 @@ def test_a_turn_is_dropped_if_too_few_characters_are_left_for_its_end() -> None:
     assert len(select_turns([turn(0, 30), turn(1)], 4 + LEAST)) == 2
 
 
-def test_only_the_end_of_a_too_long_latest_turn_is_sent_and_marked_as_cut() -> None:
+def test_a_latest_turn_that_is_too_long_is_cut_at_its_beginning() -> None:
     [cut] = select_turns([PastTurn("continue", "x" * 100 + "the end")], 40)
     assert cut == PastTurn("continue", CUT + "x" * 21 + "the end")
 
@@ -77,7 +77,7 @@ TEXTS = st.text(min_size=1, max_size=40)
     st.lists(st.builds(PastTurn, prompt=TEXTS, reply=TEXTS), min_size=1, max_size=20),
     st.integers(0, 200),
 )
-def test_the_sent_turns_are_in_order_within_the_limit_and_include_the_latest_turn(
+def test_the_sent_turns_are_in_order_and_within_the_limit_and_include_the_latest(
     turns: list[PastTurn], characters: int
 ) -> None:
     kept = select_turns(turns, characters)

@@ -56,7 +56,7 @@ def test_an_arbitrary_text_is_not_found_as_a_room_or_message_id(text: str) -> No
 
 
 @given(st.integers(1, 10**15 - 1))
-def test_a_message_id_is_read_only_with_its_own_room(seq: int) -> None:
+def test_a_message_id_is_accepted_only_in_its_own_room(seq: int) -> None:
     assert ids.message_seq(ROOM, ids.message_id(ROOM, seq)) == seq
     with pytest.raises(NotFound):
         ids.message_seq(OTHER, ids.message_id(ROOM, seq))

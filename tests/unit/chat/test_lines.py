@@ -44,7 +44,7 @@ class Model:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["send", "edit", "edit", "undo"]), st.integers(0))))
-def test_undos_restore_the_line_before_each_edit(steps: list[tuple[str, int]]) -> None:
+def test_each_undo_restores_the_line_from_before_the_edit(steps: list[tuple[str, int]]) -> None:
     model, line = Model(), Line()
     for step, number in steps:
         if step == "edit" and model.shown:

@@ -1,7 +1,7 @@
-"""Random events of a live reply: crashed writers, lost frames, a reader, a stop.
+"""Random lives of a live reply: workers crash, frames are lost, and a user may stop the reply.
 
-The table, the network and the reader are lists in memory; texts are handled by the code of the
-worker, the API and the documented reader.
+The table and the network are in memory. The code of the worker, the API and the documented reader
+handles the texts.
 """
 
 import random
@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: len(self.attempts) > 1)
     @rule(text=TEXTS)
     def continue_without_a_lease(self, text: str) -> None:
-        """Write, store and post once more as a worker that has lost its lease."""
+        """Store a piece and post a frame, as a worker that has lost its lease."""
         attempt = self.attempts[-2]
         attempt.text += text
         attempt.growing.add(text)

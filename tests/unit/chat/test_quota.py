@@ -83,7 +83,7 @@ def test_a_limit_is_reached_if_no_further_prompt_is_allowed(
     ("prompts", "attempts", "applies"),
     [(0, 2_000, False), (1, 2_000, True), (14, 15, True), (15, 15, False), (20, 15, False)],
 )
-def test_a_burst_limit_applies_only_if_it_is_below_the_daily_attempts(
+def test_a_burst_limit_applies_only_if_a_day_allows_more_attempts(
     prompts: int, attempts: int, applies: bool
 ) -> None:
     assert Burst(prompts, 10).is_effective(attempts) is applies

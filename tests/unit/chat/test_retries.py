@@ -44,7 +44,7 @@ def test_pauses_between_attempts_double_up_to_15_minutes(
         (1e12, 21_600),
     ],
 )
-def test_a_pause_between_attempts_is_at_least_geminis_retry_delay_up_to_six_hours(
+def test_geminis_retry_delay_lengthens_a_pause_to_six_hours_at_most(
     named: float, seconds: int
 ) -> None:
     assert pause(1, 4, named, 0.0) == seconds
@@ -90,7 +90,7 @@ def test_a_prompt_without_a_worker_is_queued_again() -> None:
     assert decide_for(age=MAX_AGE) is Verdict.QUEUE
 
 
-def test_a_prompt_fails_after_its_last_attempt_or_a_day() -> None:
+def test_a_prompt_fails_after_its_last_attempt_or_after_a_day() -> None:
     assert decide_for(attempts=6) is Verdict.FAIL
     assert decide_for(attempts=7) is Verdict.FAIL
     assert decide_for(age=MAX_AGE + MILLISECOND) is Verdict.FAIL

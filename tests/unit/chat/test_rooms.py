@@ -46,7 +46,7 @@ def test_titles_and_instructions_have_a_maximum_length(parse: Any) -> None:
 
 
 @pytest.mark.parametrize("parse", [new, change])
-def test_a_nul_an_unknown_thinking_level_and_an_unknown_field_are_refused_with_a_pointer(
+def test_an_invalid_or_unknown_field_of_a_room_is_refused_with_a_pointer(
     parse: Any,
 ) -> None:
     assert pointers(parse, title="a\0") == ["/title"]

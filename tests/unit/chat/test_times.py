@@ -1,4 +1,4 @@
-"""Times on the wire: UTC, milliseconds, and texts that sort like their times."""
+"""Times on the wire are in UTC with milliseconds, and their strings sort in order of time."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -38,9 +38,7 @@ def test_a_written_time_is_read_to_the_millisecond(moment: datetime) -> None:
 
 
 @given(MOMENTS, MOMENTS)
-def test_timestamps_sort_as_texts_in_the_order_of_their_times(
-    one: datetime, other: datetime
-) -> None:
+def test_timestamps_sorted_as_strings_are_in_order_of_time(one: datetime, other: datetime) -> None:
     if times.text(one) < times.text(other):
         assert one < other
     if one < other:

@@ -82,7 +82,7 @@ def test_every_generated_title_is_valid_as_a_rooms_title(content: str) -> None:
         assert bool(title) == bool(text.trim(title, "title"))
 
 
-def test_the_price_of_a_title_is_the_most_that_its_tokens_cost() -> None:
+def test_a_title_reserves_the_most_that_its_tokens_can_cost() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     model = CATALOGUE.cheapest(now.date())
     price = titles.reserve(model, "a" * 1_000, "r_1", now, 5, StageCap(100_000_000))

@@ -1,4 +1,4 @@
-"""The stand-ins for Upstash, in front of a real Valkey, and for Gemini, on free ports."""
+"""Stand-ins on free ports: one for Gemini, and one for Upstash with a real Valkey."""
 
 from collections.abc import Iterator
 from pathlib import Path

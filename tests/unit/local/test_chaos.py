@@ -33,7 +33,7 @@ USAGE = {"day": DAY, "prompts": 1, "in_flight": 0, "reserved": 0}
 
 
 class Stored:
-    """The tables of one user with one room."""
+    """The tables with one user and one room, as the audit reads them."""
 
     def __init__(self, messages: list[Any], usage: Mapping[str, Any]) -> None:
         self._messages, self._usage = messages, usage
@@ -118,7 +118,7 @@ FIRST = 40
 
 
 def run_faults(seed: int) -> list[Any]:
-    """Return the first requests by which a run causes its faults, without pauses between them."""
+    """Cause faults without pauses, and return the first requests that cause them."""
     asked: list[Any] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -152,7 +152,7 @@ def test_the_same_seed_repeats_the_faults_and_another_seed_changes_them() -> Non
 
 
 def act_as_users(seed: int) -> list[str]:
-    """Return the requests of the first users of a run to an API that accepts everything."""
+    """Run the users against an API that accepts everything; return their first requests."""
     asked: list[str] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:

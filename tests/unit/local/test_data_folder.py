@@ -49,7 +49,7 @@ def test_the_description_of_a_killed_run_is_ignored_and_deleted(folder: DataFold
         assert not (folder.path / "stack.json").exists()
 
 
-def test_the_error_names_a_data_folder_that_cannot_be_written_and_the_reason(
+def test_an_unwritable_data_folder_is_an_error_with_its_path_and_the_reason(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -58,7 +58,9 @@ def test_the_error_names_a_data_folder_that_cannot_be_written_and_the_reason(
         pass
 
 
-def test_a_second_make_up_is_refused_with_the_address_of_the_first(folder: DataFolder) -> None:
+def test_a_second_make_up_is_refused_with_the_address_of_the_running_stack(
+    folder: DataFolder,
+) -> None:
     with folder.lock():
         with pytest.raises(CommandError, match=rf"still starting \(process {os.getpid()}\)"):
             folder.lock().__enter__()

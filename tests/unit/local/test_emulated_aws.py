@@ -1,4 +1,4 @@
-"""The additions of `make up` to MiniStack: a journal, faults, and the reload of saved code."""
+"""The additions of `make up` to MiniStack: a journal, faults, and the reload of changed code."""
 
 import asyncio
 import functools
@@ -149,7 +149,7 @@ HANDLER = "def handler(event, context):\n    return {!r}\n"
     ("function", "code"), [("EchoWord-1A2B", "echo_word"), ("admin-echo", "admin_echo")]
 )
 @in_loop
-async def test_saved_code_of_a_function_runs_within_five_seconds(
+async def test_changed_code_of_a_function_runs_within_five_seconds(
     function: str, code: str, folder: DataFolder, aws: running.Aws, tmp_path: Path
 ) -> None:
     source = tmp_path / "checkout" / "functions" / code / "app.py"

@@ -72,7 +72,7 @@ def front(behind: Backend) -> Iterator[httpx.Client]:
             yield client
 
 
-def test_until_it_is_opened_the_front_answers_503(behind: Backend) -> None:
+def test_the_front_answers_503_until_it_is_opened(behind: Backend) -> None:
     with (
         run_app(behind.create_app) as aws_url,
         run_app(Gateway(aws_url).create_app) as url,
@@ -83,9 +83,7 @@ def test_until_it_is_opened_the_front_answers_503(behind: Backend) -> None:
     assert behind.seen == []
 
 
-def test_method_target_headers_and_body_are_forwarded_unchanged(
-    front: httpx.Client, behind: Backend
-) -> None:
+def test_a_request_is_forwarded_unchanged(front: httpx.Client, behind: Backend) -> None:
     body = '{"content": "née \\u0000"}'.encode()
     headers = {"content-type": "application/json", "x-own": "yes", "authorization": "Bearer t"}
     answer = front.patch("/chatroom/r%2F1?limit=1&limit=2&c=a+b", content=body, headers=headers)

@@ -50,5 +50,5 @@ def test_a_parameter_value_that_is_too_long_is_an_error() -> None:
         parse("ModelsPatch={" + "x" * 800 + "}")
 
 
-def test_the_parameters_that_make_up_sets_exist_in_the_template() -> None:
+def test_make_up_sets_only_parameters_that_exist_in_the_template() -> None:
     assert set(OWN) <= set(load()["Parameters"])

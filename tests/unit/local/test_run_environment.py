@@ -1,4 +1,4 @@
-"""The environment of `make up` has every package that its commands import."""
+"""The virtual environment of `make up` has every package that the local commands import."""
 
 import ast
 import re

@@ -75,7 +75,7 @@ def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, gateway: str) -> N
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="one loopback address only")
-def test_connections_to_the_bridge_are_forwarded_to_our_loopback(
+def test_connections_to_the_bridge_are_forwarded_to_the_loopback_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_docker(tmp_path, monkeypatch, "127.0.0.2")
@@ -118,7 +118,7 @@ def test_with_docker_in_a_virtual_machine_no_port_is_forwarded(
     assert asyncio.run(forward()) == []
 
 
-def test_docker_that_does_not_answer_is_an_error_of_one_line(
+def test_an_unresponsive_docker_is_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_docker(tmp_path, monkeypatch, "192.0.2.1")

@@ -48,7 +48,7 @@ def test_placeholders_are_replaced_and_the_request_has_the_current_time() -> Non
     }
 
 
-def test_the_error_of_an_unknown_placeholder_has_its_name() -> None:
+def test_the_error_names_the_unknown_placeholder() -> None:
     with pytest.raises(KeyError, match="nonsense"):
         sample_events.fill_in('{"a": "{{nonsense}}"}', NOTHING.__getitem__, now=0)
 

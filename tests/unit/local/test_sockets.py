@@ -189,7 +189,7 @@ async def test_an_idle_connection_is_closed_and_a_message_keeps_it_open() -> Non
 
 
 @in_loop
-async def test_even_a_busy_connection_ends_after_its_longest_duration() -> None:
+async def test_a_busy_connection_also_ends_at_the_maximum_duration() -> None:
     async with open_front(Limits(idle=5, life=0.5)) as front:
         socket = await front.connect()
         ends = asyncio.create_task(read_close_code(socket))
@@ -200,7 +200,7 @@ async def test_even_a_busy_connection_ends_after_its_longest_duration() -> None:
 
 
 @in_loop
-async def test_posts_are_forwarded_with_their_path_and_recorded() -> None:
+async def test_posts_are_recorded_and_forwarded_to_the_same_path() -> None:
     async with open_front() as front:
         encoded = POSTS.replace("@", "%40").replace("c1", "c1%3D")
         answer = await front.http.post(URL(front.url + encoded, encoded=True))
@@ -222,7 +222,7 @@ async def test_posts_are_forwarded_with_their_path_and_recorded() -> None:
 
 
 @in_loop
-async def test_posts_are_refused_or_never_answered_on_request() -> None:
+async def test_a_fault_refuses_a_post_or_never_answers_the_post() -> None:
     async with open_front() as front:
         for status in (410, 429, 500):
             await front.fault("refuse", status=status)
@@ -235,7 +235,7 @@ async def test_posts_are_refused_or_never_answered_on_request() -> None:
 
 
 @in_loop
-async def test_messages_are_lost_doubled_and_delayed_on_request() -> None:
+async def test_a_fault_loses_or_doubles_or_delays_a_message() -> None:
     async with open_front() as front:
         socket = await front.connect()
         await front.fault("lose", match="1")
@@ -247,7 +247,7 @@ async def test_messages_are_lost_doubled_and_delayed_on_request() -> None:
 
 
 @in_loop
-async def test_a_connection_can_be_cut_instead_of_sending_a_message() -> None:
+async def test_a_fault_cuts_a_connection_in_place_of_a_message() -> None:
     async with open_front() as front:
         socket = await front.connect()
         await front.fault("cut", match="b")
@@ -259,7 +259,7 @@ async def test_a_connection_can_be_cut_instead_of_sending_a_message() -> None:
 
 
 @in_loop
-async def test_new_connections_are_refused_on_request() -> None:
+async def test_a_fault_refuses_a_new_connection() -> None:
     async with open_front() as front:
         await front.fault("refuse-connect")
         with pytest.raises(aiohttp.WSServerHandshakeError):

@@ -129,7 +129,7 @@ def test_repeated_requests_with_one_idempotency_key_create_one_customer(
     assert client.v1.customers.create({"name": "Bob"}, {"idempotency_key": "k"}).name == "Bob"
 
 
-def test_an_idempotency_key_repeats_a_500_but_no_rejection(
+def test_a_500_is_repeated_for_the_same_idempotency_key_and_a_rejection_is_not(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     standin.fault("error", status=500, match="POST /v1/customers")
@@ -275,7 +275,7 @@ def test_the_form_keeps_the_typed_email_after_a_declined_card(
     assert 'value="a&quot;b@example.com"' in page
 
 
-def test_an_unknown_address_is_a_404_page(standin: Stripe) -> None:
+def test_an_unknown_url_is_a_404_page(standin: Stripe) -> None:
     for path in ("/c/pay/cs_none", "/p/session/bps_none", "/c/pay/<script>"):
         answer = httpx.get(f"{standin.url}{path}")
         assert (answer.status_code, answer.headers["content-type"]) == (
@@ -390,7 +390,7 @@ def test_while_collection_is_paused_a_subscription_renews_with_void_invoices(
 
 
 class Inbox:
-    """An endpoint that stores the events it receives and answers as configured."""
+    """An endpoint that stores received events, and answers as configured."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str]] = []
@@ -447,7 +447,7 @@ def test_events_can_be_held_back(
     assert stripe.Webhook.construct_event(body, header, SECRET).id == sent["event"]["id"]
 
 
-def test_an_endpoint_of_an_older_api_version_receives_older_shapes(
+def test_an_endpoint_of_an_older_api_version_receives_objects_in_the_older_format(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     standin.endpoint(apiVersion=OLD_API_VERSION)

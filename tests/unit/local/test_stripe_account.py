@@ -1,4 +1,4 @@
-"""The Stripe account that `make up` uses: the stand-in's, or an account in the environment."""
+"""`make up` uses the stand-in for Stripe, or the account whose key is in the environment."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_without_a_stripe_key_the_stand_in_is_used(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("key", ["sk_test_1", "rk_test_1"])
-def test_a_test_mode_key_selects_the_account_of_the_environment(
+def test_a_test_mode_key_in_the_environment_selects_its_stripe_account(
     monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     assert use(monkeypatch, key, "whsec_1", "price_1") == StripeAccount(key, "whsec_1", "price_1")

@@ -25,7 +25,7 @@ def redis(redis_front: StandIn, token: str, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def http(redis_front: StandIn, token: str) -> Iterator[httpx.Client]:
-    """HTTP without the SDK, for unchanged responses."""
+    """A plain HTTP client, because the SDK changes responses."""
     headers = {"authorization": f"Bearer {token}"}
     with httpx.Client(base_url=redis_front.url, headers=headers) as client:
         yield client
@@ -211,7 +211,7 @@ class TestFaults:
         with pytest.raises(UpstashError, match="max daily request limit"):
             redis.incr("a")
 
-    def test_the_fault_lie_answers_with_its_result(
+    def test_the_fault_lie_answers_with_a_chosen_result(
         self, redis_front: StandIn, redis: Redis
     ) -> None:
         redis_front.fault("lie", result=41)
