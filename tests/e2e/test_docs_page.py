@@ -13,7 +13,7 @@ SEND = "#operations-Chatrooms-chatroomSendMessage"
 
 
 def open_page(browser: Browser, stack: RunningStack) -> list[Any]:
-    """Open /docs, wait until its operations are shown, and return them."""
+    """Open /docs, and return its operations as soon as they are shown."""
     browser.open(f"{stack.url}/docs")
     browser.until(see.presence_of_element_located((By.CSS_SELECTOR, SEND)))
     return browser.driver.find_elements(By.CSS_SELECTOR, ".opblock")

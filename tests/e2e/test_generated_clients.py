@@ -30,7 +30,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def install(tool: str) -> None:
-    """Install a generator unless it is installed."""
+    """Install a generator if it is missing."""
     setup = [sys.executable, str(ROOT / "infra" / "setup.py"), "--quiet", "--only", tool]
     subprocess.run(setup, check=True)
 

@@ -56,7 +56,7 @@ def click(browser: Browser, button: str) -> None:
 
 
 def wait_for_text(browser: Browser, role: str) -> str:
-    """Wait for a text in an element with this role, and return it."""
+    """Wait until an element with this role is visible, and return its text."""
     found = browser.until(see.visibility_of_element_located((By.CSS_SELECTOR, f"[role={role}]")))
     return str(found.text)
 

@@ -50,7 +50,7 @@ def test_the_content_security_policy_allows_one_inline_script_by_hash_and_nothin
     assert "require-trusted-types-for 'script'; trusted-types dompurify" in policy
 
 
-def test_a_module_of_the_console_is_joined_after_the_modules_that_it_imports() -> None:
+def test_the_joined_script_has_each_module_after_its_imports() -> None:
     joined = assets.join(
         {
             "app": 'import { one } from "./one.js";\nimport {\n  two\n} from "./two.js";\none();\n',

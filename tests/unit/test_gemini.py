@@ -213,7 +213,7 @@ def test_an_implausible_token_count_is_limited(
 
 
 @pytest.mark.usefixtures("key")
-def test_the_reason_of_an_error_does_not_contain_the_api_key_that_google_repeats(
+def test_an_api_key_in_googles_error_is_removed_from_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "secret", lambda _: "AIzaSecret")

@@ -221,7 +221,7 @@ def test_a_sync_that_loses_three_races_keeps_the_winners_state() -> None:
 
 
 @pytest.mark.parametrize("customer_id", ["cus_2", None])
-def test_a_sync_ends_if_the_customer_was_replaced_or_the_item_deleted(
+def test_a_sync_ends_if_the_customer_was_replaced_or_the_item_was_deleted(
     customer_id: str | None,
 ) -> None:
     world = Losing(customer_id)

@@ -113,7 +113,7 @@ def test_a_common_password_is_refused_in_each_of_its_variations(password: str) -
 
 
 @pytest.mark.parametrize("password", [MOBILE, "14155550100", "+1 415-555-0100"])
-def test_a_password_must_not_be_the_users_own_number_in_any_spelling(password: str) -> None:
+def test_a_password_must_not_be_the_users_mobile_number_in_any_spelling(password: str) -> None:
     assert catch_refusal(NewAccount, {"mobile": MOBILE, "password": password})[0] == "weak-password"
 
 

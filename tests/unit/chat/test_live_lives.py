@@ -237,7 +237,7 @@ def test_a_reader_shows_only_beginnings_of_the_reply_and_finally_the_whole_reply
 
 @pytest.mark.parametrize("lives", [2_000, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_random_lives_of_a_live_reply_end_with_the_stored_reply(lives: int) -> None:
-    """Run the events without Hypothesis, which would take most of the time."""
+    """Run the events without Hypothesis, because Hypothesis would take most of the time."""
     chance = random.Random()
     for _ in range(lives):
         run_random_events(Life(), chance)

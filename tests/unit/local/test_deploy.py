@@ -1,4 +1,4 @@
-"""The routes and CORS rules in the processed template, which MiniStack ignores."""
+"""MiniStack ignores routes and CORS rules, so `make up` reads them from the processed template."""
 
 from pathlib import Path
 from typing import Any

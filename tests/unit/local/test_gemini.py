@@ -114,7 +114,7 @@ def test_the_stand_in_for_gemini_records_the_requests(google: StandIn) -> None:
 
 
 class TestFaults:
-    """The faults of the stand-in as the SDK reports them."""
+    """The stand-in's faults, as the SDK reports them."""
 
     def test_the_fault_drop_cuts_off_a_stream_after_its_first_chunk(self, google: StandIn) -> None:
         google.fault("drop")

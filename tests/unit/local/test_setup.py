@@ -76,7 +76,7 @@ def test_only_the_named_environments_are_installed(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("tool", ["axe", "newman", "typescript-client"])
-def test_a_node_tool_is_installed_once_as_pinned_and_only_on_demand(
+def test_a_node_tool_is_installed_on_demand_in_its_pinned_version(
     checkout: Checkout, tool: str
 ) -> None:
     npm = checkout.root / "npm"
