@@ -69,7 +69,7 @@ def test_a_stack_can_be_deployed_twice_and_updated_and_deleted(
 
     delete(own)
     tables = {name for kind, name in after.values() if kind == "AWS::DynamoDB::Table"}
-    assert list_remaining_resources(own) <= tables, "something other than tables is left"
+    assert list_remaining_resources(own) <= tables, "resources other than tables are left"
     assert "CREATE_COMPLETE" in sam_deploy(own, changed, tmp_path / "second.log")
 
 
