@@ -1,7 +1,7 @@
 """make admin: grant pro, give prompts back, end the sessions of a user, or ban a user.
 
 An act and its audit item are stored in one transaction. After that, caches are invalidated and
-connections are closed; a repeated act does only this.
+connections are closed. A repeated act only repeats these two steps.
 """
 
 from datetime import datetime, timedelta
@@ -49,7 +49,7 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
 
 
 class PreparedAct(NamedTuple):
-    """The act to record, the sentence that reports it to the operator, and its writes."""
+    """An act to record, the message to its operator, and the writes that perform it."""
 
     act: Change
     message: str
@@ -57,7 +57,7 @@ class PreparedAct(NamedTuple):
 
 
 def _prepare(act: Change, user: User, now: datetime) -> PreparedAct:
-    """Return the writes of an act, and its report. Raises InvalidRequest, Conflict."""
+    """Return the act with its message and its writes. Raises InvalidRequest, Conflict."""
     user_id = user.user_id
     match act:
         case GrantPro(until=until):
@@ -100,7 +100,7 @@ def _prepare_give_back(act: GiveBack, user: User, now: datetime) -> PreparedAct:
     counted, in_flight = usage.read_counted(user.user_id, now)
     prompts = min(act.prompts, counted - in_flight)
     if prompts <= 0:
-        raise Conflict(f"{user.user_id} has no finished prompt counted today.")
+        raise Conflict(f"{user.user_id} has sent no prompts today that can be given back.")
     message = f"{user.user_id} gets {prompts} of today's {counted} prompts back."
     writes = [
         users.require_user(user.user_id),
@@ -110,7 +110,7 @@ def _prepare_give_back(act: GiveBack, user: User, now: datetime) -> PreparedAct:
 
 
 def _clean_up(act: Change, now: datetime) -> None:
-    """Delete the cached limits, or close the connections of ended sessions."""
+    """Delete cached limits that changed, and close the connections of ended sessions."""
     match act:
         case GrantPro() | RevokePro() | GiveBack():
             prompt_limits.forget(act.user_id, now)

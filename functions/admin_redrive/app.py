@@ -1,9 +1,9 @@
 """make admin: queue failed prompts again once the cause is fixed, and remove dead letters.
 
-These are the prompts that failed because Gemini was unavailable, the model was retired or Gemini
-refused this service. Each is queued like a new prompt, and is not counted a second time. The act's
-audit item is stored before the first prompt is queued, and each prompt changes in the same
-transaction as an audit item of its user. The command may be repeated at any time.
+Prompts are queued again if they failed because Gemini was unavailable, the model was retired or
+Gemini refused this service. They are not counted a second time. The act's audit item is stored
+before the first prompt is queued. One transaction changes a prompt and stores an audit item for its
+user. The command may be repeated at any time.
 """
 
 import secrets
@@ -26,7 +26,7 @@ from geminichat.tables.messages import prompts
 from geminichat.tables.table import transact_if
 
 LONGEST = 800.0
-"""Seconds after which no further prompt is handled, before the function times out."""
+"""Seconds after which no further prompt is handled, so that the function does not time out."""
 SHOWN = 1_000
 """The maximum number of prompts that the outcome lists; its counts include all prompts."""
 
@@ -34,7 +34,7 @@ DONE = {
     "queued": "queued again",
     "waiting": "not queued: it has not ended, and the sweep recovers it",
     "ended": "not queued: it was answered, retried or deleted, or failed for another reason",
-    "foreign": "removed: the message names no prompt",
+    "foreign": "removed: the dead letter names no prompt",
 }
 """The text for each outcome of a prompt."""
 
@@ -48,7 +48,7 @@ class Redriven(Outcome, frozen=True, kw_only=True):
 
 @performs(Redrive)
 def handler(act: Redrive, operator: str, now: datetime) -> Redriven:
-    """Redrive the prompts that failed for the act's reason within the hours that it names."""
+    """Redrive the prompts that failed for the act's reason in the last `act.hours` hours."""
     if not act.dry_run and not transact_if(audit.put_act(act, operator, now)):
         return Redriven(message=DONE_BEFORE.message, done_before=True)
     until = time.monotonic() + LONGEST
@@ -77,7 +77,7 @@ def _summary(done: Counter[str], queued: Counter[str]) -> str:
 
 
 def _redrive_all(act: Redrive, operator: str, now: datetime) -> Iterator[tuple[str, str, str]]:
-    """Yield each prompt's name, its outcome and the reason of its failure."""
+    """Yield the id, the outcome and the failure code of each prompt."""
     reasons = {act.failure} if act.failure else set(REDRIVABLE)
     seen: set[tuple[str, int]] = set()
     for letter in prompt_queue.take_dead_letters(kept=act.dry_run):
@@ -99,7 +99,7 @@ def _redrive_all(act: Redrive, operator: str, now: datetime) -> Iterator[tuple[s
 def _redrive(
     act: Redrive, operator: str, chatroom_id: str, seq: int, reasons: set[str]
 ) -> tuple[str, str]:
-    """Queue a failed prompt again; return the outcome and the reason of the failure."""
+    """Queue a failed prompt again; return the outcome and the failure code."""
     prompt = prompts.find(chatroom_id, seq)
     if prompt and prompt.unfinished_since:
         return "waiting", ""

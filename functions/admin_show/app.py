@@ -29,13 +29,13 @@ RECENT_MESSAGES = 40
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The user who has an id, an email, a mobile number or a Stripe customer."""
+    """The user found by an id, an email, a mobile number or a Stripe customer."""
 
     user_id: str
 
 
 class FailedPrompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A prompt that failed: its id, when and why."""
+    """The id of a failed prompt, and the time and the code of the failure."""
 
     message_id: str
     failed_at: str
@@ -52,13 +52,13 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     purge_at: str | None
     """The time of the account's deletion, if its user or an operator requested one."""
     sessions: dict[str, str]
-    """The beginning of each session, by session id."""
+    """The time at which each session began, by session id."""
     connections: int
     attempts: int
     """The number of today's prompts, retries included."""
     in_flight: int
     failures: list[FailedPrompt]
-    """Failed prompts in the latest rooms, newest first."""
+    """Failed prompts of the rooms with the latest activity; the latest failure is first."""
 
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
 
 @answers(WhoIs | Describe | ListActs)
 def handler(question: WhoIs | Describe | ListActs, now: datetime) -> msgspec.Struct:
-    """Return the user, the account or the acts in question. Raises NotFound, InvalidRequest."""
+    """Return the requested user, account or acts. Raises NotFound, InvalidRequest."""
     match question:
         case WhoIs(named=named):
             return Found(user_id=_get_user_id(named.strip(), now))
@@ -96,7 +96,7 @@ def _get_user_id(named: str, now: datetime) -> str:
         record = identities.find(identity, now)
         user_id = record.user_id if record else None
     if user_id is None:
-        raise NotFound(f"No user is named {named}.")
+        raise NotFound(f"No user was found for {named}.")
     return user_id
 
 

@@ -8,7 +8,7 @@ from geminichat.operations import one_time_codes
 
 @endpoint(public=True, errors=[DeliveryFailed, TooManyRequests])
 def handler(request: Request) -> Response[CodeSent]:
-    """Answer 200 with the same body, after the same work, whether or not the account exists."""
+    """Answer 200; the body and the work are the same whether or not the account exists."""
     asked = request.body(ResetRequest)
 
     sent, limits = one_time_codes.send(

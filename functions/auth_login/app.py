@@ -11,7 +11,7 @@ from geminichat.tables import users
 
 @endpoint(public=True, errors=[AccountSuspended, InvalidCredentials, TooManyRequests])
 def handler(request: Request) -> Response[Tokens]:
-    """Answer 200 with tokens; an unknown account gets the same 401 after the same work."""
+    """Answer 200 with tokens; a wrong password and an unknown account get the same 401."""
     given = request.body(Credentials)
 
     attempt = login.admit(given.identity, given.device_token, request.source, request.now)

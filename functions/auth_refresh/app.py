@@ -27,8 +27,8 @@ def handler(request: Request) -> Response[Tokens]:
 def _refresh(token: RefreshToken, now: datetime) -> OpenSession:
     """Return the session with its next refresh token.
 
-    A token that was spent within the last 20 s gets the same next token again. A genuine token that
-    was spent earlier ends the session, and raises TokenReused.
+    If the token was spent within the last 20 s, the next token is the same as before. If a genuine
+    token was spent earlier, the session ends. Raises TokenReused.
     """
     signing = config.signing_keys()
     for _ in range(2):

@@ -1,7 +1,7 @@
 """POST /auth/reset-password: set a new password with a code; every session ends.
 
-Identities that were added within the last seven days, and after the one that received the code, are
-removed: someone else may have added them. Earlier device tokens are no longer accepted.
+An identity is removed if it was added within the last seven days and after the identity that
+received the code: someone else may have added it. Earlier device tokens are no longer accepted.
 """
 
 from geminichat import config
@@ -25,4 +25,4 @@ def handler(request: Request) -> Response:
     password_hash = hashing.hash_password(given.new_password)
     reset = accounts.reset_password(proof, password_hash, request.source, request.now)
     notices.send(reset.user_id, reset.held, texts.reset_notice(reset.removed), request.now)
-    return ok(None, "The password was changed. Log in with it.", headers=NO_STORE)
+    return ok(None, "The password was changed. Log in with the new password.", headers=NO_STORE)

@@ -1,6 +1,6 @@
 """POST /auth/signup: create an account, with an email and a password or with a mobile number.
 
-The new account is unproven, and replaces an earlier unproven account of the identity.
+The new account is unproven, and replaces an earlier unproven account with the same identity.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from geminichat.tables.table import ConditionsFailed, batch_get, transact
 from geminichat.tables.users import User
 
 IN_USE_FOR = timedelta(hours=1)
-"""For this time after an unproven user's session began, no other sign-up replaces the user."""
+"""The time for which a new session protects an unproven user from another sign-up."""
 
 
 class _Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ def handler(request: Request) -> Response[SignedUp]:
 
 
 def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admission:
-    """Check that the identity is free. Raises IdentityTaken, TooManyRequests for the address."""
+    """Check that the identity is free. Raises IdentityTaken, TooManyRequests."""
     quota = config.number("SIGNUPS_PER_ADDRESS")
     windows = limits.address_windows("sign-ups", source, quota, limits.HOUR, now)
     record, *items = batch_get(

@@ -1,7 +1,7 @@
 """POST /auth/verify-otp: exchange a code for a session's tokens, and create a user if none exists.
 
-An unproven account with the identity is deleted and replaced by a new one. It is kept only if the
-request carries its access token, or if it has neither a password nor a session.
+An unproven account with the identity is replaced by a new account. It is kept only if the request
+has its access token, or if it has neither a password nor a session.
 """
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok

@@ -12,7 +12,7 @@ from geminichat.tables import live
 from geminichat.tables.messages import prompts
 
 ATTEMPTS = 5
-"""The number of attempts, since the status may change between the read and the write."""
+"""The number of tries to stop a prompt: its status may change between the read and the write."""
 
 
 @endpoint(errors=[NotFound, NotGenerating])

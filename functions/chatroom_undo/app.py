@@ -24,22 +24,19 @@ from geminichat.upstash import change_notices
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room, which shows the messages from before the edit or regeneration.
 
-    The turns since then are hidden, and a prompt among them without a reply is stopped. A second
-    undo reverses the edit before that one.
+    Later turns are hidden, and their prompts without a reply are stopped. A second undo reverses
+    the previous edit or regeneration.
     """
     room_id = ids.parse_room(request.path["id"])
     keyed = KeyedRequest.of(request.idempotency_key(), room_id, "undo")
 
     room = _undo(request.caller, room_id, keyed, request.now)
 
-    return ok(room, "The conversation is as it was before.")
+    return ok(room, "The latest edit or regeneration was undone.")
 
 
 def _undo(caller: Claims, room_id: str, request: KeyedRequest | None, now: datetime) -> Room:
-    """Restore a room's line from before its latest edit, once per idempotency key.
-
-    Returns the room.
-    """
+    """Undo the latest edit of a room, once per idempotency key, and return the room."""
     key = chatrooms.key_of(caller.user_id, room_id)
     use, room = idempotency_keys.read(caller, request, now, key)
     if room is None:

@@ -41,9 +41,9 @@ def handler(request: Request) -> Response:
 
 
 def join(modules: Mapping[str, str]) -> str:
-    """Return one ES module made of several; a module comes after those that it imports.
+    """Join ES modules into one; each module comes after the modules that it imports.
 
-    They share one scope: a name that two modules define is a syntax error in the browser.
+    All modules share one scope: a name that two of them define is a syntax error in the browser.
     """
     order = TopologicalSorter({name: IMPORT.findall(text) for name, text in modules.items()})
     return "\n".join(EXPORT.sub("", IMPORT.sub("", modules[name])) for name in order.static_order())

@@ -29,7 +29,7 @@ def page() -> str:
 
 
 def policy(sockets: str) -> str:
-    """Return the content security policy; `sockets` is the address of another WebSocket API."""
+    """Return the content security policy; `sockets` is a WebSocket URL on another origin or ""."""
     digests = (hashlib.sha256(text.encode()).digest() for text in IMPORT_MAP.findall(page()))
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return POLICY.format(hashes=hashes, sockets=sockets)
@@ -40,7 +40,7 @@ POLICY = (
     "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
-"""Allow only this origin, and the address of the WebSocket API if that has another origin.
+"""Allow only this origin, and the WebSocket API's URL if its origin is another one.
 
 Only DOMPurify may turn a text into HTML.
 """

@@ -14,7 +14,7 @@ TYPES = {
 }
 COLLECTION = "postman.json"
 EXAMPLE_URL = "http://127.0.0.1:8000"
-"""The API's URL in the stored collection; an answer has this stage's URL in its place."""
+"""The API's URL in the stored Postman collection; clients get this stage's URL instead."""
 
 
 @endpoint(public=True, errors=[NotFound])

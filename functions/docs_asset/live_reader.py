@@ -16,7 +16,7 @@ type Show = Callable[[str], None]
 async def watch(http: aiohttp.ClientSession, room: str, message: str, show: Show) -> dict[str, Any]:
     """Call `show` with the reply's text whenever it grows; return the prompt when it has ended.
 
-    `http` has the API's address as its base URL and an access token in its headers.
+    `http` is a client with the API's URL as its base URL and an access token in its headers.
     """
     attempt, text = 0, b""  # in UTF-16, because offsets count its code units
     socket, renew_at = None, 0.0

@@ -27,7 +27,7 @@ from geminichat.runtime import log
 from geminichat.tables.messages.leases import LeaseLost
 
 BACKGROUND = 100
-"""Threads that show replies: at most a keeper and eight posters for each of ten prompts."""
+"""The number of threads that show replies: a keeper and eight posters for each of ten prompts."""
 
 type Record = dict[str, Any]
 
@@ -69,7 +69,7 @@ def answer_in_order(
 
 
 def _answer(record: Record, background: Executor, deadline: float, *, first: bool) -> int | None:
-    """Answer or fail one prompt and return None, or return the seconds until its next attempt."""
+    """Answer or fail one prompt; return the seconds until its next attempt, or None if it ended."""
     try:
         job = prompt_queue.read(record["body"])
     except msgspec.DecodeError:

@@ -7,7 +7,7 @@ from geminichat.websocket import Connection, route
 
 @route
 def handler(connection: Connection) -> None:
-    """Prolong the connection, or close it: its client then opens another one."""
+    """Prolong the connection; close it if the connection or its session has ended."""
     is_prolonged = live.prolong_connection(
         connection.user_id, connection.id, connection.session_id, connection.now
     )

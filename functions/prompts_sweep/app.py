@@ -1,8 +1,8 @@
 """Schedule rate(1 minute): recover prompts with a lost queue message, and purge deleted rooms.
 
 Prompts that were never queued are queued. Prompts that used up their retries, or are in the
-dead-letter queue, are failed and refunded. A prompt that its user stopped before its worker died is
-stopped. Messages of deleted rooms are deleted.
+dead-letter queue, are failed and refunded. If a worker died before it stopped a prompt, the prompt
+is stopped. Messages of deleted rooms are deleted.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -90,7 +90,7 @@ def _log_errors(job: Job | None = None) -> Iterator[None]:
 
 
 def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
-    """Fail the prompt of a dead letter, unless it is final or was retried since."""
+    """Fail the prompt of a dead letter, unless the prompt is final or was retried since."""
     prompt = unfinished.find_unfinished(letter.chatroom_id, letter.seq)
     if prompt and prompt.generation == letter.generation and _end(letter, now):
         return Verdict.FAIL
@@ -98,7 +98,7 @@ def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
 
 
 def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
-    """Queue an unfinished prompt again, stop it or fail it, and return what was done."""
+    """Queue an unfinished prompt again, stop it or fail it, and return the decision."""
     prompt = unfinished.find_unfinished(chatroom_id, seq)
     if prompt is None:
         return Verdict.WAIT

@@ -78,7 +78,7 @@ def _reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str
 def _list_differences(
     stored: Mapping[str, Subscription], at_stripe: Mapping[str, CustomerState]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the user id and the customer id of each user for whom the two sides differ."""
+    """Yield the user id and customer id of each user whose table item and Stripe state differ."""
     for customer_id, known in stored.items():
         found = at_stripe.get(customer_id)
         if not subscriptions.has_state(known, found.state if found else None):

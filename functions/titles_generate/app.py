@@ -89,7 +89,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
 
 
 def _show_room(job: TitleJob) -> None:
-    """Tell the user's connections, once each, that the room has a new title."""
+    """Post a frame about the room's new title to each of the user's connections."""
     frame = msgspec.json.encode(RoomFrame(chatroom_id=job.chatroom_id))
     with deadlines.within(POSTS_DEADLINE):
         for connection_id in live.read_watchers(job.user_id, clock.now()).connections:

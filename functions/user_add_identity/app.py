@@ -31,4 +31,5 @@ def handler(request: Request) -> Response[Account]:
     notice = texts.identity_notice(given.identity.kind, getattr(before, given.identity.kind))
     notices.send(before.user_id, users.identities_of(before), notice, request.now)
     headers = {**NO_STORE, **limits}
-    return ok(account, "The identity was added to your account.", headers=headers)
+    message = "The email or mobile number was added to your account."
+    return ok(account, message, headers=headers)

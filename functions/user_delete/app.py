@@ -15,7 +15,7 @@ from geminichat.errors import (
 from geminichat.operations import delete_account, login, notices
 from geminichat.tables import usage, users
 
-KEEPABLE = "The account will be deleted. To keep it, log in before that time."
+KEEPABLE = "The account will be deleted. To keep it, log in before `purgeAt`."
 
 
 @endpoint(

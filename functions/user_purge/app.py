@@ -1,7 +1,7 @@
 """Schedule rate(5 minutes): delete the users who are due for deletion.
 
-These users asked for the deletion, or are unproven and have expired or were replaced. Each step may
-be repeated, and the purge's own item is deleted last, so the next run continues after a crash.
+They asked for the deletion, or they are unproven and have expired or were replaced. Each step may
+be repeated. The purge's own item is deleted last, so the next run continues after a crash.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Make a folder of trusted certificates in which OpenSSL finds each one by its subject's hash.
+"""Make a folder of trusted certificates; OpenSSL finds each file by the hash of its subject.
 
 OpenSSL then reads only the certificate at the end of a server's chain, instead of a whole bundle.
 The folder is the same as that of `openssl rehash`: see openssl-rehash(1).

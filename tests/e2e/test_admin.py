@@ -80,8 +80,8 @@ def test_make_admin_grants_pro_and_gives_prompts_back(stack: RunningStack) -> No
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["show", "nobody@example.com"], 1, "No user is named nobody@example.com.\n"),
-        (["show", "cus_none"], 1, "No user is named cus_none.\n"),
+        (["show", "nobody@example.com"], 1, "No user was found for nobody@example.com.\n"),
+        (["show", "cus_none"], 1, "No user was found for cus_none.\n"),
         (["ban", "u_1"], 2, "the following arguments are required: --reason\n"),
         (["grant", "u_1", "--reason", "x", "--until", "soon"], 2, "'soon' is not a date such as "),
         (["promote", "u_1"], 2, "invalid choice: 'promote'"),

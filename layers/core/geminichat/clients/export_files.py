@@ -43,7 +43,7 @@ def delete_all(user_id: str) -> None:
 
 
 class Upload:
-    """A file-like object that uploads an archive; it is aborted unless `complete` is called."""
+    """A file-like object that uploads an archive; without `complete`, the upload is aborted."""
 
     def __init__(self, user_id: str, export_id: str, file_name: str) -> None:
         """Store the names; the upload begins when the `with` block is entered."""

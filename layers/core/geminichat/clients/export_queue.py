@@ -28,5 +28,5 @@ def send(job: ExportJob) -> None:
 
 
 def read(body: str) -> ExportJob:
-    """Return the job that a queue message's body holds. Raises msgspec.DecodeError."""
+    """Return the job in the body of a queue message. Raises msgspec.DecodeError."""
     return msgspec.json.decode(body, type=ExportJob)

@@ -35,7 +35,7 @@ MAX_EVENT = 8 * 1024 * 1024
 """The maximum number of bytes of an event, or of an answer that is not streamed."""
 
 OUTAGES = {429, 502, 503}
-"""HTTP statuses of a service that is down or overloaded, which no prompt can cause."""
+"""HTTP statuses that mean that Gemini is down or overloaded; no prompt can cause them."""
 
 MOST_TOKENS = 10_000_000
 """The maximum number of tokens that an answer may report: no model reads or writes more.
@@ -45,7 +45,7 @@ A wrong figure must not use up the stage's daily cap.
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """A question to Gemini; `max_output_tokens` bounds the reply's price, thinking included."""
+    """A question to Gemini; `max_output_tokens` limits thinking and reply together."""
 
     model: str
     prompt: str
@@ -59,7 +59,7 @@ class GeminiError(Exception):
     """An attempt without a reply; the prompt fails with `failure` if no attempt is left.
 
     `max_attempts` is the largest number of attempts that the prompt may have, `after` is the pause
-    in seconds that Gemini asked for, and `tokens` are the tokens that are billed without a reply.
+    in seconds that Gemini asked for, and `tokens` are the tokens billed for this attempt.
     """
 
     failure: Failure = messages.UNAVAILABLE
@@ -80,11 +80,11 @@ class Unavailable(GeminiError):
     """Gemini is unreachable or overloaded, or its answer is empty: a later attempt may succeed."""
 
     is_outage = False
-    """Whether other prompts fail, too; a 500, a 504 or an empty reply may be the prompt's fault."""
+    """Whether other prompts must fail, too; a 500, a 504 or no text may be the prompt's fault."""
 
 
 class Silent(GeminiError):
-    """Gemini sent nothing until a deadline passed, before its reply or within it."""
+    """Gemini sent nothing until a deadline passed, before the reply or in the middle of it."""
 
     failure = messages.TIMED_OUT
     max_attempts = 2
@@ -136,8 +136,8 @@ class Generation:
     def __init__(self, question: Question, *, silence: float, whole: float) -> None:
         """Store the question and the deadlines; iterating sends the question.
 
-        `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, in
-        seconds.
+        `silence` is the longest wait for the next piece of the answer, and `whole` is the time for
+        the whole answer, both in seconds.
         """
         self._question, self._silence, self._whole = question, silence, whole
         self._stream: http_client.Stream | None = None
@@ -185,7 +185,7 @@ class Generation:
 
     @property
     def tokens(self) -> TokenUsage:
-        """The tokens that Gemini has reported; an upper estimate if Gemini was stopped earlier."""
+        """The tokens that Gemini reported; an upper estimate if Gemini was stopped before that."""
         if self._usage.total_token_count or not self._is_stopped:
             return self._usage.count_billed()
         question = self._question
@@ -378,13 +378,13 @@ _FINISH_REASONS = (
     "SPII",
 )
 _BLOCK_REASONS = ("", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT")
-"""The names of the reasons, in the order of the numbers that some proxies send instead."""
+"""The reasons that Gemini gives; some proxies send a reason's index instead of its name."""
 
 _DECLINED = {"SAFETY", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 
 
 def _name_reason(reason: str | int | None, names: Sequence[str]) -> str:
-    """Return the name of a reason, given as name or number; "" for an unspecified reason."""
+    """Return the name of a reason from its name or number; "" if the reason is unspecified."""
     if isinstance(reason, int):
         return names[reason] if 0 <= reason < len(names) else str(reason)
     return "" if reason is None or reason.endswith("_UNSPECIFIED") else reason

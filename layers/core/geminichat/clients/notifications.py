@@ -1,4 +1,4 @@
-"""Send messages to an identity: texts by SNS, emails by SES."""
+"""Send messages to an identity: an SMS through SNS, or an email through SES."""
 
 from urllib.parse import urlencode
 

@@ -26,7 +26,7 @@ PROOF = {
 }
 """The headers that the operator sends with the act, and the pattern that each must match.
 
-If other forms passed, STS could read other signed headers than those that are checked here.
+Without the patterns, STS could see other signed headers than this function checks.
 """
 
 UNPROVEN = "Your AWS identity could not be verified. Check your credentials and your clock."

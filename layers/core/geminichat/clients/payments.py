@@ -49,7 +49,7 @@ FAILURES: list[type[AppError]] = [PaymentInProgress, PaymentProviderFailed, Paym
 UNSET_FOR = 60.0
 """Seconds for which a missing secret is not read again."""
 RECENT = timedelta(minutes=10)
-"""The time for which Stripe's search may not find a new customer, so the list is read, too."""
+"""The time for which Stripe's search may miss a new customer; the list has the customer."""
 LAST_MINUTE = timedelta(minutes=1)
 """A Checkout session that expires within this time is not returned to the user."""
 
@@ -183,9 +183,9 @@ def require_customer(customer_id: str) -> None:
 def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str | None:
     """Return a customer that was created for a user, except `other_than`; None if there is none.
 
-    After a first attempt, which may have created the customer although it seemed to fail, the
-    newest customers are listed, too, since Stripe's search is a minute behind. In countries without
-    search only the newest customers are found.
+    Stripe's search is a minute behind. So from the second attempt on, the newest customers are
+    listed, too: an attempt may have created the customer although it seemed to fail. In countries
+    without search, only the newest customers are found.
     """
     with _connect() as client:
         found = _list_customers(client, user_id, recent=bool(attempt))
@@ -193,7 +193,7 @@ def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str 
 
 
 def _list_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool) -> Iterator[str]:
-    """Yield the ids of the customers created for a user, some of them twice or deleted by now."""
+    """Yield the ids of a user's customers; ids may occur twice, and customers may be deleted."""
     ours = _metadata(user_id)
     found = _search_customers(client, ours)
     listed: Iterator[dict[str, Any]] = iter(())
@@ -465,7 +465,7 @@ def _get_all(
 
 
 def _path(*parts: str) -> str:
-    """Return the path of an object: the first part, such as CUSTOMERS, and the escaped others."""
+    """Return the path of an object: its first part, such as CUSTOMERS, then escaped parts."""
     first, *others = parts
     return "/".join([first, *(quote(part, safe="") for part in others)])
 

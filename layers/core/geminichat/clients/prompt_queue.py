@@ -34,12 +34,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def id(self) -> str:
-        """The job's id, which is its deduplication id in SQS."""
+        """The job's id, which SQS uses as the deduplication id."""
         return f"{self.prompt_id}-{self.generation}-{self.again}"
 
     @property
     def prompt_id(self) -> str:
-        """The prompt's message id."""
+        """The id of the prompt, as in the messages of the API."""
         return ids.message_id(self.chatroom_id, self.seq)
 
 
@@ -52,9 +52,9 @@ HEARTBEAT = 8.0
 """Seconds after which a worker hides its messages again: soon enough that one call may fail."""
 
 TAKEN_FOR = 60
-"""Seconds for which a dead letter is hidden from other readers while it is handled."""
+"""Seconds for which a dead letter is hidden from other consumers while it is handled."""
 PATIENCE = TAKEN_FOR + 10.0
-"""Seconds to wait for dead letters that other readers have received."""
+"""Seconds to wait for dead letters that other consumers have received."""
 
 _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
@@ -132,7 +132,7 @@ def take_dead_letters(*, kept: bool) -> Iterator[str]:
 
 
 def _count_dead_letters(queue: str) -> int:
-    """Return the number of dead letters, including those that a reader has received."""
+    """Return the number of dead letters, including letters that a consumer has received."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     asked = {"QueueUrl": queue, "AttributeNames": names}
     found = _sqs.call("GetQueueAttributes", asked)["Attributes"]
@@ -148,7 +148,7 @@ def is_reachable() -> bool:
 
 
 def read(body: str) -> Job:
-    """Return the job that a queue message's body holds. Raises msgspec.DecodeError."""
+    """Return the job in the body of a queue message. Raises msgspec.DecodeError."""
     return msgspec.json.decode(body, type=Job)
 
 

@@ -36,11 +36,11 @@ class CodeLogin(msgspec.Struct, frozen=True, kw_only=True):
     account: Account
     session: OpenSession
     restored_from: Sequence[Identity] = ()
-    """The identities that the user had before the code restored a replaced one; empty otherwise."""
+    """The user's identities before the code restored a replaced one; empty if it restored none."""
 
 
 class Reset(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a password reset: the identities held before it, and those that it removed."""
+    """The result of a password reset: the identities held before, and the removed ones."""
 
     user_id: str
     held: Sequence[Identity] = ()
@@ -53,8 +53,8 @@ def log_in_by_code(
     """Begin a session of a proven identity's user, and create the user if there is none.
 
     `caller` is the session of the request, if it has one. Raises InvalidCode if the code was used
-    in the meantime, AccountSuspended, and Unauthorized if the unproven user's own access token has
-    expired: with a new one the user keeps the account's data.
+    in the meantime, and AccountSuspended. Raises Unauthorized if the request has an expired access
+    token of the unproven user: with a new token, the user keeps the account's data.
     """
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(proof.identity, source)]
     for _ in range(3):
@@ -161,7 +161,7 @@ def _restore(
     session_id: str | None = None,
     password_hash: str | None = None,
 ) -> list[Write]:
-    """Return the writes that restore a replaced identity of a user, and free the removed ones."""
+    """Return the writes that restore a replaced identity, and free the removed identities."""
     return [
         identities.prove(identity, user.user_id, record, now),
         users.restore_identity(
@@ -220,7 +220,7 @@ def _reset(
     used: Sequence[Write],
     now: datetime,
 ) -> Reset:
-    """Set the password of a known user, restore a replaced identity and free the removed ones."""
+    """Set a known user's password, restore a replaced identity, and free removed identities."""
     user = users.find(record.user_id)
     if user is None:
         raise InvalidCode() if record.replaced else Contended()

@@ -34,7 +34,7 @@ LEAST_TURNS = 10
 
 
 def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> int | None:
-    """Answer or fail a prompt and return None, or return the seconds until its next attempt.
+    """Answer or fail a prompt; return the seconds until its next attempt, or None if it ended.
 
     `deadline` is the invocation's end by the monotonic clock. Unless the prompt is the `first` of
     its room in the batch, an attempt starts only if Gemini can have its full time. Raises
@@ -171,7 +171,7 @@ def _ask(prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: Live
 
 
 def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveReply) -> int | None:
-    """Return the seconds until the next attempt, or fail the prompt and return None."""
+    """Return the seconds until the next attempt, or None after failing the prompt."""
     log.warning(
         "gemini failed",
         **identify(prompt),

@@ -14,7 +14,7 @@ from geminichat.tables import subscriptions
 def require(caller: Claims, name: str | UnsetType | None, now: datetime) -> None:
     """Require that the user may choose the model. Raises InvalidRequest, ModelNotIncluded.
 
-    The plan is read only for a model that not every plan includes. Then Unauthorized is raised if
+    The plan is read only if some plan does not include the model. That read raises Unauthorized if
     the session has ended.
     """
     if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""Delete an account after a grace period, in which a login keeps the account."""
+"""Delete an account after a grace period; a login before its end keeps the account."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from geminichat.tables.users import User
 def request(
     user: User, claims: Claims | None, confirmed: Sequence[Write], now: datetime
 ) -> datetime:
-    """End payments and sessions, delete the export, schedule the purge, and return its time.
+    """End payments and sessions, delete the export, and schedule the purge; return its time.
 
     `claims` are the claims of the user's session, or None for an operator. An account without a
     proven identity is removed at once. Raises Unauthorized if the session has ended in the

@@ -18,7 +18,7 @@ from geminichat.tables.table import ConditionsFailed, Write, transact, transact_
 
 
 def check_daily_limit(export: StoredExport | None, now: datetime) -> Window:
-    """Return the limit of one export per day after a new export. Raises TooManyRequests."""
+    """Return the daily limit with one more export counted. Raises TooManyRequests."""
     limit = rules.window(exports.find_request_time(export, now), now)
     if limit.wait(now):
         raise _build_refusal(limit, now)
@@ -69,7 +69,7 @@ def show(export: StoredExport | None, now: datetime) -> Export:
 def delete_all(user_id: str) -> None:
     """Delete a user's export and its archives.
 
-    The item is deleted first: then a worker that completes an archive deletes the archive.
+    The item is deleted first: a worker that finds no item deletes the archive that it completes.
     """
     transact(exports.withdraw(user_id))
     export_files.delete_all(user_id)

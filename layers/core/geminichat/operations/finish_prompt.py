@@ -113,7 +113,7 @@ def _end(
 
 
 def _reservation_of(prompt: Prompt, now: datetime) -> Reservation:
-    """Return the prompt's reservation; for a prompt without one, a reservation of no amount."""
+    """Return the prompt's reservation, or a reservation of zero if the prompt has none."""
     if prompt.reservation:
         return prompt.reservation
     model = config.catalogue().choose_serving(prompt.model, now.date())
@@ -121,7 +121,7 @@ def _reservation_of(prompt: Prompt, now: datetime) -> Reservation:
 
 
 def _commit(*writes: Write) -> None:
-    """Commit the writes that end a prompt, except its user's counts if these were deleted."""
+    """Commit the writes that end a prompt; skip the user's counts if the counts were deleted."""
     try:
         transact(*writes)
     except ConditionsFailed as error:

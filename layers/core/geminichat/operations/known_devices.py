@@ -1,4 +1,4 @@
-"""Recognize devices that have logged in before: strangers' guesses do not slow them down."""
+"""Recognize devices that have logged in before: strangers' guesses do not delay such devices."""
 
 from geminichat import config
 from geminichat.domain.devices import Device

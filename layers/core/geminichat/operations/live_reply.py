@@ -41,11 +41,11 @@ FAST, SLOW = 0.25, 0.5
 FAST_FOR = 2.0
 """Seconds for which the time between frames is FAST, from the first frame on."""
 MOST_SLOWDOWN = 16
-"""The largest factor of the time between two frames, which doubles while posts are refused."""
+"""The time between two frames doubles after each refused post, up to this factor."""
 
 
 def read_watchers(prompt: LeasedPrompt) -> Watchers:
-    """Return the watchers of a prompt, and whether nobody may read its reply, by one call."""
+    """Read the watchers of a prompt, and whether its reply must not be shown, by one call."""
     room_key = chatrooms.key_of(prompt.user_id, prompt.chatroom_id)
     watchers, [room] = live_table.read_watchers_with(prompt.user_id, clock.now(), room_key)
     if room and chatrooms.line_of(room).hidden.has_position(prompt.seq):

@@ -1,4 +1,4 @@
-"""Send notices to an account's identities after a change of the ways to log in to it."""
+"""Send notices to an account's identities after a change of its ways to log in."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,7 +15,7 @@ from geminichat.tables.table import ConditionsFailed, batch_get, transact
 
 SUBJECT = "Your Gemini Chat account"
 PER_DAY = 10
-"""Notices per identity and day, so that no user exhausts the stage's limit of texts."""
+"""Notices per identity and day, so that no user exhausts the stage's limit of SMS."""
 WITHIN = 6.0
 """Seconds for all notices of a request, since its function ends after ten."""
 

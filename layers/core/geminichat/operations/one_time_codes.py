@@ -1,8 +1,8 @@
 """Issue, store and verify one-time codes, and require one as a fresh proof.
 
-A try is counted before the code is compared, so that parallel requests share a caller's tries. It
-counts against the caller and the caller's address. Only the count of wrong codes in a row is shared
-by all callers of an identity; devices that have logged in before are exempt from this count.
+A try is counted before the code is compared, so that parallel requests share a caller's tries. Each
+try counts for the caller and for the caller's IP address. All callers of an identity share only the
+count of wrong codes in a row; devices that have logged in before are exempt from this count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from geminichat.domain.accounts import GivenCode
 
 TEXTS = "texts"
-"""The name of the limit of texts per stage and day."""
+"""The name of the limit of SMS per stage and day."""
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ def send(
     """Send a new code; return the answer to the caller, and the headers of the limits.
 
     The work is the same whether or not there is an account. Raises TooManyRequests,
-    DeliveryFailed, and InvalidRequest for a number that gets no texts.
+    DeliveryFailed, and InvalidRequest for a number to which no SMS is sent.
     """
     code = issue(identity, purpose, source, device_token, now)
     try:
@@ -73,8 +73,8 @@ def issue(
 ) -> Issue:
     """Return a new code for an identity, which is not stored yet.
 
-    Raises TooManyRequests if the caller or the address has reached a limit, and InvalidRequest for
-    a number in a country that gets no texts.
+    Raises TooManyRequests if the caller, the IP address or the stage has reached a limit, and
+    InvalidRequest for a number in a country to which no SMS is sent.
     """
     _require_country(identity)
     windows = _list_send_windows(identity, source, now)
@@ -98,7 +98,7 @@ def issue(
 
 
 def build_writes(issue: Issue) -> list[Write]:
-    """Return the writes that store a code and count the code."""
+    """Return the writes that store a code and count it."""
     code, signing = issue.code, config.signing_keys()
     key = signing.keys[signing.current]
     digest = codes.digest(code.code, code.purpose, code.identity, code.challenge, key)
@@ -122,7 +122,7 @@ def deliver(issue: Issue) -> str | UnsetType:
 
 
 def report_texts(windows: Sequence[Window]) -> None:
-    """Emit the used percentage of the stage's daily limit of texts, after one more text."""
+    """Emit the used percentage of the stage's daily limit of SMS, with one more SMS."""
     for window in windows:
         if window.name == TEXTS:
             metrics.emit(TextsShare=round(100 * (window.count + 1) / window.quota))
@@ -140,7 +140,7 @@ def verify(given: "GivenCode", purpose: Purpose, source: str, now: datetime) -> 
     """Count a try, and return the proof if the code is right.
 
     Raises InvalidCode for a code that is wrong, expired or used, or has no tries left. Raises
-    TooManyRequests for an address with too many tries, and for an identity with too many wrong
+    TooManyRequests for an IP address with too many tries, and for an identity with too many wrong
     codes in a row.
     """
     identity, challenge = given.identity, given.challenge
@@ -166,7 +166,7 @@ def verify(given: "GivenCode", purpose: Purpose, source: str, now: datetime) -> 
 def confirm(
     held: Sequence[Identity], otp: str, session_id: str, source: str, now: datetime
 ) -> Proof:
-    """Count a try of the session, and return the proof if the code is right for an identity.
+    """Count a try of the session; return the proof if the code was sent to a held identity.
 
     Raises InvalidCode, TooManyRequests.
     """
@@ -242,19 +242,20 @@ def _build_too_many(window: Limit, now: datetime) -> TooManyRequests:
     full = window.count_events(window.quota)
     detail = f"Too many code requests from your IP address. Try again in {seconds} s."
     if window.name == TEXTS:
-        detail = f"No more texts can be sent today. Try again in {seconds} s, or use an email."
+        detail = "No more text messages can be sent today. "
+        detail += f"Try again in {seconds} s, or use an email."
     return TooManyRequests(detail, retry_after=seconds, headers=limits.headers([full], now))
 
 
 def _list_send_windows(identity: Identity, source: str, now: datetime) -> list[Window]:
-    """Return the hourly limits of an address, and the daily limit of the stage's texts."""
+    """Return the hourly limits of an IP address, and the stage's daily limit of SMS."""
     quota = config.number("CODES_PER_ADDRESS")
     windows = limits.address_windows("codes", source, quota, limits.HOUR, now)
     return [*windows, *list_text_windows(identity, now)]
 
 
 def list_text_windows(identity: Identity, now: datetime) -> list[Window]:
-    """Return the daily limit of the stage's texts for a mobile number, nothing for an email."""
+    """Return the stage's daily limit of SMS for a mobile number, nothing for an email."""
     if identity.kind == "email":
         return []
     return [limits.window(TEXTS, "stage", config.number("TEXTS_PER_DAY"), limits.DAY, now)]

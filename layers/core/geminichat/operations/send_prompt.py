@@ -50,7 +50,7 @@ ROOM_PAUSE = 0.01
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
-    """An accepted prompt, and the headers with its address and the limits."""
+    """An accepted prompt, and the headers with the prompt's URL and the limits."""
 
     prompt: AcceptedPrompt
     headers: Mapping[str, str]

@@ -88,7 +88,7 @@ def store_newest(
     load: Callable[[str], Subscription],
     store: Callable[[Subscription, str, SubscriptionState], bool],
 ) -> Synced | None:
-    """Fetch the state, and store it if the item has the revision that it had before the fetch.
+    """Fetch the state, and store it if the item still has its revision from before the fetch.
 
     Thus each state is fetched after its predecessor was stored: an older state never replaces a
     newer one, whichever answer arrives first, and no clock is required.

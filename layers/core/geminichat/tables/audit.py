@@ -63,16 +63,16 @@ def key_of(act: Act) -> Key:
 
 
 def put_act(act: Act, operator: str, now: datetime) -> Write:
-    """Return the write "audit", which records an act. Its condition fails if the act is known."""
+    """Return the write "audit", which records an act; the write fails if this is done already."""
     return _put(key_of(act), act, operator, act.details(), now, day=times.day(now))
 
 
 def put_redriven_prompt(
     act: Redrive, operator: str, user_id: str, prompt_id: str, failure: str, now: datetime
 ) -> Write:
-    """Return the write "audit", which records for a prompt's user that an act redrives the prompt.
+    """Return the write "audit", which records the redrive of a prompt as an act on the user.
 
-    Its condition fails if this act has redriven the prompt before.
+    The write fails if this act has redriven the prompt before.
     """
     details = {"prompt": prompt_id, "failure": failure}
     return _put(Key(Audit, user_id, f"{act.id} {prompt_id}"), act, operator, details, now)

@@ -49,7 +49,7 @@ class Chatroom(Table):
     last_seq = NumberAttribute(default=0)
     line = UnicodeAttribute(null=True)  # a Line in JSON
     auto_title = UnicodeAttribute(null=True)
-    """DUE in a room titled by default, then the id of its generated title; None in a named room."""
+    """DUE while the title is the default, an id while it is a prompt's first words, else None."""
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute()
     by_activity = ByActivity()
@@ -314,9 +314,10 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
 
 
 def start_title(user_id: str, chatroom_id: str, title_id: str, words: str) -> Write:
-    """Return the write "room", which titles a room by a prompt's first words until Gemini answers.
+    """Return the write "room", which replaces a room's default title by a prompt's first words.
 
-    Its condition fails unless the room is titled by default.
+    Gemini's title replaces these words later. The write's condition fails if the room does not have
+    its default title.
     """
     actions = [Chatroom.title.set(words), Chatroom.auto_title.set(title_id)]
     return update("room", Chatroom(user_id, chatroom_id), actions, Chatroom.auto_title == DUE)

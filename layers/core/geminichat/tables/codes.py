@@ -26,7 +26,7 @@ class Codes(Table):
 
 
 class UsedCode(Table):
-    """A used code; its key is `used:` with its challenge, and differs from every identity's key."""
+    """A used code; the key is `used:` and the code's challenge, unlike the key of an identity."""
 
     class Meta:
         setting = "CODES_TABLE"

@@ -87,6 +87,6 @@ def finish(user_id: str, export_id: str, status: ExportStatus, size: int | None 
 
 
 def withdraw(user_id: str, export_id: str | None = None) -> Write:
-    """Return the write "export", which deletes a user's export, or only that with `export_id`."""
+    """Return the write "export", which deletes a user's export (if given, only `export_id`)."""
     same = StoredExport.export_id == export_id if export_id else None
     return delete("export", StoredExport(user_id), same)

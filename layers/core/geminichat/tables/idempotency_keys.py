@@ -44,7 +44,7 @@ class KeyedRequest(msgspec.Struct, frozen=True):
 
 
 class Use(msgspec.Struct, frozen=True):
-    """The result of a key's request: a room, and the position of the prompt, 0 without one."""
+    """The result of a key's request: a room, and a prompt's position, or 0 without a prompt."""
 
     chatroom_id: str
     seq: int
@@ -53,9 +53,9 @@ class Use(msgspec.Struct, frozen=True):
 
 
 def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key) -> list[Any]:
-    """Return the result of an earlier request with the key, or None, and the items with other keys.
+    """Return the earlier result of the request, or None, and the items with the keys `also`.
 
-    They are read by one call. Raises KeyReused, and Unauthorized if the session has ended.
+    One call reads everything. Raises KeyReused, and Unauthorized if the session has ended.
     """
     mine = [Key(IdempotencyKey, caller.user_id, request.key)] if request else []
     _, *items = users.read_current(caller, now, *mine, *also)
@@ -79,7 +79,7 @@ def put_key(
     seq: int = 0,
     plan: Plan | None = None,
 ) -> list[Write]:
-    """Return the write "idempotency key", which stores a request's key; none without a key.
+    """Return the write "idempotency key", which stores a request's key; no write without a key.
 
     Its condition fails if the key is in use. DynamoDB deletes expired items late, so an expired key
     may be replaced.

@@ -34,7 +34,7 @@ KEPT = timedelta(days=1)
 SETTLES = timedelta(seconds=10)
 """The time after which a new connection is ready; before that, a post may find it gone."""
 ATTEMPTS = 16
-"""The number of attempts to add a connection while others of the user are added."""
+"""The number of tries to add a connection while other connections of the user are added."""
 
 
 class Live(Table):
@@ -84,8 +84,8 @@ def read_watchers(user_id: str, now: datetime) -> Watchers:
 def read_watchers_with(user_id: str, now: datetime, *also: Key) -> tuple[Watchers, list[Any]]:
     """Return a user's watchers, and the items with further keys, by one network call.
 
-    The call also reads the user's item: a session ends with one write of this item, and from then
-    on its connections receive nothing.
+    The call also reads the user's item, which lists the sessions that have not ended. Connections
+    of other sessions receive nothing.
     """
     user, live, *others = batch_get(users.key_of(user_id), key_of(user_id), *also)
     is_banned = bool(user and user.banned_at)

@@ -1,7 +1,7 @@
 """The pieces table: the text of a reply while it is generated, in pieces that are kept for an hour.
 
-Each attempt has its own partition, so that a worker that lost its lease does not disturb the next
-one. A piece begins where the previous one ends.
+Each attempt has its own partition, so a worker that lost its lease does not disturb the next
+attempt. A piece begins where the previous piece ends.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from geminichat.tables.table import Table, put_if
 KEPT = timedelta(hours=1)
 
 NEWEST = 10
-"""Pieces per read: one is stored per second, so a reader who polls often requires one read."""
+"""Pieces per read: one piece is stored per second, so a poll usually requires one read."""
 
 
 class StoredPiece(Table):

@@ -10,7 +10,7 @@ from geminichat.runtime import clock
 from geminichat.tables.table import Table, Write, find_item, put, put_if
 
 KEPT = timedelta(days=30)
-"""Stripe retries an event for three days, and an operator can resend it for thirty."""
+"""The time for which handled events are stored: an operator can resend an event for 30 days."""
 
 
 class HandledEvent(Table):

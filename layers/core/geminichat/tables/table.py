@@ -32,7 +32,7 @@ CONFLICT_LIMIT = 4.0
 
 CONFLICTS = {"TransactionConflict", "TransactionInProgressException"}
 THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
-"""Cancellation reasons of a transaction that may succeed when it is retried."""
+"""The reasons of a cancelled transaction after which a retry may succeed."""
 
 BATCH = 25
 """The maximum number of writes in one BatchWriteItem."""
@@ -43,7 +43,7 @@ _client = aws_client.Client(
 
 
 class Table(SharedModel):
-    """A PynamoDB model on the shared connection; `Meta.setting` is the setting of its name."""
+    """A PynamoDB model on the shared connection; the setting `Meta.setting` names the table."""
 
     shared = SharedConnection(_client, Unavailable)
 

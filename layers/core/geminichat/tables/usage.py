@@ -91,9 +91,9 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
 
 
 def limit_unproven(user: User, allowance: Allowance) -> Allowance:
-    """Return the allowance, which has further limits on the basic plan without a proven identity.
+    """Return the allowance; add further limits if a basic user has proven no identity.
 
-    The counts for these limits are read by one more call.
+    One more call reads the counts for these limits.
     """
     if users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
         return allowance

@@ -54,7 +54,7 @@ class User(Table):
     purge_at = NumberAttribute(null=True)
     """The epoch second of the requested deletion of the account; a login removes it."""
     banned_at = UnicodeAttribute(null=True)
-    """When an operator suspended the account, which then has no session and cannot begin one."""
+    """When an operator suspended the account; a suspended account cannot have a session."""
     created_at = UnicodeAttribute()
 
 

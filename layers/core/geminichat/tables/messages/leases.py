@@ -63,7 +63,7 @@ def prolong_lease(prompt: LeasedPrompt, now: datetime, duration: timedelta) -> b
 
 
 def return_prompt(prompt: LeasedPrompt) -> None:
-    """Queue a leased prompt before Gemini was asked, and subtract the attempt from its count."""
+    """Queue a leased prompt again without counting the attempt: Gemini was not asked."""
     item = StoredMessage(prompt.chatroom_id, prompt.seq)
     update_if(item, [*_release(None), StoredMessage.attempts.add(-1)], _is_leased(prompt))
 

@@ -30,10 +30,10 @@ type Page = tuple[list[dict[str, Any]], bool]
 def read_newest(
     caller: Claims, chatroom_id: str, limit: int, before: int | None, now: datetime
 ) -> tuple[Room, list[Message], int | None]:
-    """Return the user's room, up to `limit` messages before a position, and where to continue.
+    """Return the user's room, a page of messages before a position, and where to continue.
 
-    These are the newest messages before it, oldest first. Raises NotFound, and Unauthorized if the
-    session has ended.
+    The page has up to `limit` messages: the newest ones before the position, oldest first. Raises
+    NotFound, and Unauthorized if the session has ended.
     """
     (room, hidden), first = overlap(
         lambda: chatrooms.get(caller, chatroom_id, now),
@@ -49,8 +49,8 @@ def read_after(
 ) -> tuple[list[Message], int | None, bool]:
     """Return up to `limit` messages of the user's room after a position, and where to continue.
 
-    The last value is whether the message at the position is hidden. Raises NotFound, and
-    Unauthorized if the session has ended.
+    Also returns whether the message at the position is hidden. Raises NotFound, and Unauthorized if
+    the session has ended.
     """
 
     def read(position: int, limit: int) -> Page:

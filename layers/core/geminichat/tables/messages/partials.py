@@ -1,4 +1,4 @@
-"""Read a message with the text of its reply that is generated so far."""
+"""Read a prompt with the text of its reply while Gemini writes the reply."""
 
 from datetime import datetime
 
@@ -13,9 +13,9 @@ from geminichat.tables.messages import views
 def get(
     caller: Claims, chatroom_id: str, message_id: str, now: datetime, start: int | None
 ) -> Message:
-    """Return a message of the user's room; a prompt with its reply.
+    """Return a message of the user's room; a prompt includes its reply.
 
-    With `start`, a prompt that is being answered has its reply's text so far from `start` on.
+    With `start`, a generating prompt includes the reply's text so far, from the offset `start` on.
     Raises NotFound, and Unauthorized if the session has ended.
     """
     if start is None:

@@ -76,7 +76,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     attempts: int
     attempt: int
-    """The number of the latest attempt, counting all attempts, also those before a retry."""
+    """The number of the latest attempt; attempts before a retry count, too."""
     lease: str
     leased_until: datetime | None
     stop: bool
@@ -85,11 +85,11 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens of attempts without a reply."""
     counted_on: str | None
     reservation: Reservation | None
-    """None for a prompt that was redriven: nothing is reserved for it."""
+    """The reserved cost; None for a redriven prompt, for which nothing is reserved."""
     requeued: int
     """The number of times that the sweep has queued this generation."""
     unfinished_since: str | None
-    """None for a prompt that has ended."""
+    """The prompt's time in the index `unfinished`; None once the prompt has ended."""
 
     @property
     def plan(self) -> Plan:
@@ -98,7 +98,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def turn(self) -> Turn:
-        """The prompt's turn, with which it can be stored again."""
+        """The prompt's turn, for a retry."""
         return Turn(
             user_id=self.user_id,
             chatroom_id=self.chatroom_id,
@@ -181,7 +181,7 @@ def retry_prompt(
 
 
 def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
-    """Yield room and position of the prompts with a failure code since a time, oldest first."""
+    """Yield the room and position of prompts that failed with `code` since a time, oldest first."""
     for key in StoredMessage.failed.query(code, StoredMessage.failed_at >= times.text(since)):
         yield key.chatroom_id, int(key.seq)
 

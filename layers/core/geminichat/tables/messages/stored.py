@@ -111,7 +111,7 @@ def read_last_position(chatroom_id: str) -> int:
 
 
 def read_tokens(input_tokens: Any, output_tokens: Any) -> TokenUsage:
-    """Return the tokens that the two attributes of a message hold."""
+    """Return the tokens from two attributes of a message."""
     return TokenUsage(input_tokens=int(input_tokens or 0), output_tokens=int(output_tokens or 0))
 
 

@@ -18,7 +18,7 @@ from geminichat.tables.table import Key
 
 
 def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Message:
-    """Return a message of the user's room; a prompt with its reply.
+    """Return a message of the user's room; a prompt includes its reply.
 
     Raises NotFound, and Unauthorized if the session has ended.
     """
@@ -28,7 +28,7 @@ def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Mes
 def read(
     caller: Claims, chatroom_id: str, message_id: str, now: datetime, *also: Key
 ) -> tuple[Message, StoredMessage, list[Any]]:
-    """Return a message as `get` does, with its item and the items of further keys, by one call."""
+    """Return the message as from `get`, its item, and the items with further keys, by one call."""
     seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
     _, room, message, following, *others = users.read_current(
         caller,
