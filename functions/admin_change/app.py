@@ -31,7 +31,10 @@ from geminichat.upstash import prompt_limits
 
 @performs(Change)
 def handler(act: Change, operator: str, now: datetime) -> Outcome:
-    """Perform the act, once. Raises NotFound, InvalidRequest, Conflict, Contended."""
+    """Perform an act that is not recorded yet.
+
+    Raises NotFound, InvalidRequest, Conflict, Contended.
+    """
     user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
     if recorded:
         _clean_up(act, now)

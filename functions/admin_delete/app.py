@@ -1,7 +1,7 @@
 """make admin: delete an account after the grace period; a login before its end keeps the account.
 
 A notice is sent to the account's identities. The account and the audit item change in one
-transaction. Payments are ended before the transaction, and once more by the purge.
+transaction. Payments are ended before the transaction, and again by the purge.
 """
 
 from datetime import datetime
@@ -18,7 +18,10 @@ from geminichat.tables.table import batch_get
 
 @performs(Delete)
 def handler(act: Delete, operator: str, now: datetime) -> Outcome:
-    """Schedule the deletion, once. Raises NotFound, Conflict, Contended, PaymentProviderFailed."""
+    """Schedule the deletion if the act is not recorded yet.
+
+    Raises NotFound, Conflict, Contended, PaymentProviderFailed.
+    """
     user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
     if recorded:
         live_connections.close_ended(act.user_id, now)
@@ -39,6 +42,6 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
     if may_return:
         message += "; a login before that time keeps the account"
     if user.banned_at:
-        message += ". The deletion ends the ban: the email or number may then sign up again"
+        message += ". The deletion ends the ban: a new account may then have the email or number"
     details = {"purgeAt": times.text(purge_at)}
     return Outcome(message=f"{message}.", details=details)

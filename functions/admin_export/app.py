@@ -17,7 +17,7 @@ from geminichat.tables.table import ConditionsFailed, batch_get
 
 @performs(Export)
 def handler(act: Export, operator: str, now: datetime) -> Outcome:
-    """Request the export, once.
+    """Request the export if the act is not recorded yet.
 
     Raises NotFound, Conflict, TooManyRequests, Contended, Unavailable.
     """

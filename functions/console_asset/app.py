@@ -1,7 +1,7 @@
 """GET /console/{file}: the assets of the chat console.
 
 Our own modules are joined into one script, so that a browser makes few requests and never mixes
-modules of two deployments. A library's file has its version in its name and never changes.
+modules of two deployments. A library's file never changes: its name includes the version.
 """
 
 import functools

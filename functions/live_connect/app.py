@@ -1,4 +1,4 @@
-"""WebSocket $connect: store a connection, and close the oldest if its user has too many."""
+"""WebSocket $connect: store a connection; close the user's oldest one if there are too many."""
 
 from geminichat import metrics
 from geminichat.clients import connections

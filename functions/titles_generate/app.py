@@ -1,4 +1,4 @@
-"""SQS TitlesQueue: title a room after an answered prompt, unless its user has named it.
+"""SQS TitlesQueue: title a room after an answered prompt, unless the user has named the room.
 
 The room gets the prompt's first words as its title, and then Gemini's title. Gemini is asked only
 once: if it fails, the words stay.

@@ -18,7 +18,7 @@ from geminichat.errors import (
 from geminichat.operations import sync_subscription
 
 WITHIN = 2.5
-"""Seconds for all calls together: Stripe sends an event again if the answer is late."""
+"""Seconds for all calls that handle an event: Stripe sends it again if the answer is late."""
 
 
 @contextmanager

@@ -332,7 +332,7 @@ def test_the_notice_of_a_banned_accounts_deletion_does_not_say_that_a_login_keep
     operators.act("ban", ann.id)
     said = operators.act("delete", ann.id)["message"]
     assert "a login" not in said
-    assert said.endswith("The deletion ends the ban: the email or number may then sign up again.")
+    assert said.endswith("a new account may then have the email or number.")
     assert "Your suspended Gemini Chat account will be deleted on " in ann.messages()[-1]
     assert "log in" not in ann.messages()[-1]
 

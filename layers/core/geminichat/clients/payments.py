@@ -1,8 +1,8 @@
 """The client for Stripe, with short deadlines, idempotency keys and our own errors.
 
 Stripe's SDK sends requests, retries and parses errors. The API's paths are requested with
-`raw_request`, because the SDK's resource classes add 15 ms to a cold start. Only calls import
-`stripe`, so that a request that is refused before a call does not wait for the import.
+`raw_request`, because the SDK's resource classes add 15 ms to a cold start. `stripe` is imported at
+the first call to Stripe: requests that are refused earlier do not wait for the import.
 """
 
 import re

@@ -321,7 +321,7 @@ def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
 
 
 def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
-    """Return the user's identities that were proven later, and within the last seven days."""
+    """Return the user's identities proven after the record's, and within the last seven days."""
     others = [one for one in users.identities_of(user) if one.key != record.identity]
     since = max(record.since, times.text(now - identities.WAY_BACK))
     known = zip(others, identities.find_all(others, now), strict=True)
@@ -329,7 +329,7 @@ def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list
 
 
 def _can_restore(identity: Identity, removed: Sequence[Identity]) -> bool:
-    """Return whether an identity of the same kind is removed, so that this one can be restored."""
+    """Return whether an identity of the same kind is removed, so that this one has a place."""
     return any(one.kind == identity.kind for one in removed)
 
 

@@ -46,7 +46,7 @@ from geminichat.upstash import change_notices, prompt_limits
 ROOM_TRIES = 24
 """The number of tries to reserve a room's next turn while other prompts reserve theirs."""
 ROOM_PAUSE = 0.01
-"""Seconds by which the longest pause before a try grows with each try."""
+"""Seconds that each try adds to the maximum of the random pause before the next try."""
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
@@ -276,9 +276,9 @@ def _store(
 ) -> Allowance:
     """Commit a prompt's writes and its count; return the allowance under which the prompt counts.
 
-    Whatever Redis answered, only the tables admit a prompt. The transaction checks the limits, and
-    also the subscription of a pro user, or the proof of a basic user's identity. Raises
-    ConditionsFailed if one of the prompt's writes failed, Unauthorized, TooManyRequests,
+    Whatever Redis answered, only the tables admit a prompt. The transaction checks the limits. It
+    also checks that a pro user's plan is still pro, or that a basic user has proven an identity.
+    Raises ConditionsFailed if one of the prompt's writes failed, Unauthorized, TooManyRequests,
     IdentityNotProven.
     """
     now = allowance.now

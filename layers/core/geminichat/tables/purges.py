@@ -79,8 +79,8 @@ def cancel_departure(user: User) -> list[Write]:
 def start(purge: Purge) -> Write:
     """Return the write "purge", which begins a purge.
 
-    Its condition fails if the purge was cancelled, also if the user has then requested the deletion
-    again: then another grace period has begun.
+    Its condition fails if the purge was cancelled, even if the user requested the deletion again
+    later: that request began another grace period.
     """
     kept_until = Purge.kept_until
     same: Condition = (

@@ -182,7 +182,7 @@ def begin_session(
 def remove(user_id: str, seen: User | None = None) -> Write:
     """Return the write "removed user", which deletes a user, and so ends every session.
 
-    With `seen`, its condition fails if an identity was proven or changed since that read.
+    With `seen`, its condition fails if an identity was proven or changed since `seen` was read.
     """
     if seen is None:
         return delete("removed user", User(user_id))
@@ -302,8 +302,8 @@ def restore_identity(
 ) -> Write:
     """Return the write "user", which restores a replaced identity in place of the removed ones.
 
-    Every session ends, and the password is set or removed, since the person who replaced the
-    identity may know it. The condition fails if a removed identity has changed in the meantime, or
+    Every session ends. The password is set or removed, since the person who replaced the identity
+    may know the password. The condition fails if a removed identity has changed in the meantime, or
     the account was suspended.
     """
     password = User.password_hash
