@@ -18,7 +18,7 @@ MARGIN = 20.0
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Return the numbers of users purged and failed; those that failed are retried."""
+    """Return the numbers of users purged and failed; later runs retry the failed users."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     return purge_due(clock.now(), until)
 

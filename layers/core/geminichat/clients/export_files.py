@@ -35,7 +35,7 @@ def delete(user_id: str, export_id: str) -> None:
 
 
 def delete_all(user_id: str) -> None:
-    """Delete every archive of a user: there are few, since the bucket keeps them for two days."""
+    """Delete the user's archives; they are few, since the bucket keeps an archive for two days."""
     path = f"/?list-type=2&prefix={quote(user_id + '/', safe='')}"
     listed = _s3.send("GET", "ListObjectsV2", path, {}, b"").body.decode()
     for key in re.findall(r"<Key>([\w/.-]+)</Key>", listed):

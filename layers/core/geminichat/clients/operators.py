@@ -40,7 +40,7 @@ def digest(request: str, stage: str) -> str:
 def identify(request: str, proof: Mapping[str, str], account: str) -> str:
     """Return the ARN of the identity that signed a request.
 
-    Raises Unauthorized, also for an identity of another AWS account, and Unavailable if STS does
+    Raises Unauthorized for an invalid signature or another AWS account, and Unavailable if STS does
     not answer.
     """
     headers = {name: proof[name] for name in PROOF if name in proof}

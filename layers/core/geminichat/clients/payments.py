@@ -230,7 +230,7 @@ def create_customer(user_id: str, email: str | None, attempt: int) -> str:
 
 
 def delete_customers(user_id: str, stored: str | None) -> None:
-    """Delete the stored customer of a user, and those created for the user but never stored.
+    """Delete the stored customer of a user, and customers created for the user but never stored.
 
     Their subscriptions end, and their open Checkout sessions expire.
     """

@@ -213,7 +213,7 @@ class Delivery:
                 return
 
     def _hide(self, handles: Mapping[str, str], seconds: int) -> None:
-        """Hide messages in one call, which takes up to ten: as many as an invocation has."""
+        """Hide up to ten messages in one call; an invocation has no more than ten."""
         if not handles:
             return
         entries = [

@@ -329,7 +329,7 @@ def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list
 
 
 def _can_restore(identity: Identity, removed: Sequence[Identity]) -> bool:
-    """Return whether an identity of the same kind is removed, so that this one has a place."""
+    """Return whether an identity of the same kind is removed, so that `identity` can replace it."""
     return any(one.kind == identity.kind for one in removed)
 
 

@@ -71,7 +71,7 @@ def send(
 def issue(
     identity: Identity, purpose: Purpose, source: str, device_token: str | None, now: datetime
 ) -> Issue:
-    """Return a new code for an identity, which is not stored yet.
+    """Return a new code for an identity; the code is not stored yet.
 
     Raises TooManyRequests if the caller, the IP address or the stage has reached a limit, and
     InvalidRequest for a number in a country to which no SMS is sent.

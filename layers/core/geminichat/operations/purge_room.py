@@ -9,7 +9,7 @@ from geminichat.operations import finish_prompt
 from geminichat.tables.messages import leases, tombstones
 
 ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
-"""The failure of prompts in a deleted room, which no request can read."""
+"""The failure of prompts in a deleted room; no request can read the failure."""
 
 
 def purge(room_id: str, now: datetime, until: float) -> bool:

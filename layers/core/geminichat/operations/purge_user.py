@@ -69,7 +69,7 @@ def _begin(purge: Purge) -> bool:
 
 
 def _delete_customers(purge: Purge) -> None:
-    """Delete the user's customers at Stripe, which ends every subscription.
+    """Delete the user's customers at Stripe; this ends every subscription.
 
     A crash may have left a customer that was never stored. Only a user with a proven identity can
     have a customer, and such a user is purged only on request.

@@ -26,7 +26,7 @@ class IdentityRecord(Table):
     user_id = UnicodeAttribute()
     proven = BooleanAttribute(default=False)
     replaced = BooleanAttribute(default=False)
-    """Whether another identity has replaced this one; it can be restored until `expires_at`."""
+    """Whether another identity replaced this one, which can be restored until `expires_at`."""
     since = UnicodeAttribute()
     """When the identity was registered or first proven; a restored identity keeps this time."""
     expires_at = NumberAttribute(null=True)

@@ -100,7 +100,7 @@ def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
 
 
 def has_other_plan(before: Subscription, state: SubscriptionState, now: datetime) -> bool:
-    """Return whether a new state gives another plan at `now` than the item before it."""
+    """Return whether the plan at `now` changes if `state` replaces the state of `before`."""
     after = plan_at(now, _text(state.pro_until), before.granted_until)
     return after is not plan_of(before, now)
 

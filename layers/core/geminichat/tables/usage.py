@@ -304,7 +304,7 @@ def give_back(user_id: str, prompts: int, in_flight: int, now: datetime) -> Writ
     """Return the write "day", which subtracts prompts from today's prompts and attempts.
 
     A prompt in flight may still be refunded, so only finished prompts can be given back. The
-    condition fails if there are fewer of them than `prompts`.
+    condition fails if fewer than `prompts` are finished.
     """
     actions = [Usage.prompts.add(-prompts), Usage.attempts.add(-prompts)]
     enough = (Usage.prompts >= prompts + in_flight) & (Usage.in_flight <= in_flight)
