@@ -26,6 +26,6 @@ def handler(request: Request) -> Response[Export]:
     shown = limits.join_headers(tries, limits.headers([limit], request.now))
     return accepted(
         export,
-        "Your data is being collected. GET /user/export returns the address in a few minutes.",
+        "Your data is being collected. In a few minutes, GET /user/export returns the archive's URL.",
         headers={**NO_STORE, **shown},
     )
