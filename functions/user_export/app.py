@@ -26,6 +26,6 @@ def handler(request: Request) -> Response[Export]:
     shown = limits.join_headers(tries, limits.headers([limit], request.now))
     return accepted(
         export,
-        "Your data is being collected. In a few minutes, GET /user/export returns the archive's URL.",
+        "Your data is collected. In a few minutes, GET /user/export returns the archive's URL.",
         headers={**NO_STORE, **shown},
     )
