@@ -402,7 +402,9 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
 ]
 """Example texts of errors without a standard text, by the beginning of the folder's name."""
 
-READS_REFUSAL = TooManyRequests(f"At most {READS} reads are answered per minute. Try again in 9 s.")
+READS_REFUSAL = TooManyRequests(
+    f"At most {READS} GET requests are answered per minute. Try again in 9 s."
+)
 
 
 def answers(route: str, kind: type, status: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The outcome of an act or of its dry run: a sentence and the values behind it."""
+    """The outcome of an act or of its dry run: a sentence, and its values as data."""
 
     message: str
     details: Mapping[str, Any] = {}

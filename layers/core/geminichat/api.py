@@ -2,8 +2,8 @@
 
 `@endpoint` authenticates the caller unless `public=True`. It turns an AppError into problem+json
 (RFC 9457), and any other exception into a 500 that tells the caller only the request id. `within`
-limits the seconds of all network calls of a request together, because the deadlines of single
-calls can add up to more than a caller waits.
+is the most seconds that all network calls of a request may take together. Without it, the deadlines
+of single calls could add up to more than a caller waits.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -88,9 +88,10 @@ class Request(msgspec.Struct, frozen=True):
         return self.claims
 
     def body[T](self, kind: type[T], *, optional: bool = False) -> T:
-        """Return the body as `kind`, or the defaults of `kind` if an `optional` body is missing.
+        """Parse the JSON body into a struct of the type `kind`.
 
-        Raises InvalidRequest with a pointer, BodyTooLarge, UnsupportedMedia.
+        If the body is `optional` and missing, return the struct's defaults. Raises InvalidRequest,
+        BodyTooLarge, UnsupportedMedia.
         """
         if self.raw is None:
             raise InvalidRequest("The body is not valid base64.")
@@ -177,7 +178,7 @@ class Request(msgspec.Struct, frozen=True):
         return Tokens.pair(session, access_token, device_token, self.now)
 
     def optional_caller(self) -> OptionalCaller | None:
-        """Return the session that a public request's access token names, or None.
+        """Return the caller's session if a public request has an access token, else None.
 
         An expired token still names its session. An invalid token is ignored, because old clients
         may send one with every request.
@@ -361,7 +362,7 @@ def _is_first_call() -> bool:
 
 
 def parse_json[T](raw: bytes, kind: type[T]) -> T:
-    """Return the JSON text as `kind`. Raises InvalidRequest with a pointer to the problem."""
+    """Parse JSON into the type `kind`. Raises InvalidRequest with a pointer to the problem."""
     try:
         raw = raw.removeprefix(BYTE_ORDER_MARK)  # as RFC 8259, 8.1, allows
         raw.decode()
@@ -447,10 +448,11 @@ _reads = reads.ReadCounts()
 
 
 def _limit_reads(request: Request) -> None:
-    """Count a read. Raises TooManyRequests above the limit."""
+    """Count a GET request of a user. Raises TooManyRequests above the limit."""
     if seconds := _reads.count(request.user_id, request.now):
         raise TooManyRequests(
-            f"At most {reads.READS} reads are answered per minute. Try again in {seconds} s.",
+            f"At most {reads.READS} GET requests are answered per minute. "
+            f"Try again in {seconds} s.",
             retry_after=seconds,
             headers={
                 "ratelimit-policy": f'"reads";q={reads.READS};w={reads.WINDOW}',

@@ -42,7 +42,7 @@ def number(name: str) -> int:
 
 
 def micro_dollars(name: str) -> int:
-    """Return the setting `name`, an amount in US dollars, in micro-dollars."""
+    """Return an amount in micro-dollars; the setting `name` holds it in US dollars."""
     from geminichat.domain.money import MILLION  # few functions need amounts
 
     return round(float(setting(name)) * MILLION)
@@ -59,7 +59,7 @@ def console_link(page: str) -> str:
 
 
 def burst_limit() -> "Burst":
-    """Return the limit on a user's prompts per short window."""
+    """Return the burst limit: the most prompts per user in a short window of time."""
     from geminichat.domain.quota import Burst  # most functions do not need limits on prompts
 
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))

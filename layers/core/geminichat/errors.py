@@ -56,7 +56,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 PROBLEM_TYPE = "urn:geminichat:problem:"
-"""The prefix of every error's type URI, which ends in the error's code."""
+"""The beginning of every error's type URI; the error's code follows."""
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class InvalidField(ValueError):
     """A field of a body breaks a rule; raised while the body is parsed."""
 
     def __init__(self, name: str, detail: str) -> None:
-        """Keep the field's name on the wire, and the explanation of the problem."""
+        """Store the field's name, as in the JSON body, and the explanation of the problem."""
         super().__init__(detail)
         self.name = name
 
@@ -93,7 +93,7 @@ class AppError(Exception):
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep the details of this case; status, title and code come from the class."""
+        """Store the details of this case; status, title and code come from the class."""
         self.detail = self.detail if detail is None else detail
         super().__init__(self.detail)
         self.errors = errors or self.errors
@@ -110,14 +110,14 @@ class InvalidRequest(AppError):
 
     @classmethod
     def at(cls, problems: Mapping[str, str]) -> Self:
-        """Return the error for `problems`: explanations by JSON pointer."""
+        """Return the error for `problems`, which maps JSON pointers to explanations."""
         listed = [FieldProblem(pointer, detail) for pointer, detail in problems.items()]
         first = listed[0]
         return cls(f"The request body is invalid. {first.pointer}: {first.detail}.", errors=listed)
 
 
 class WeakPassword(InvalidRequest):
-    """The password is too short or too common, or built from the identity or a sequence."""
+    """The password is too short or common, or built from a sequence, the email or the number."""
 
     code = "weak-password"
 
@@ -155,10 +155,10 @@ class Unauthorized(AppError):
 
 
 class InvalidCredentials(Unauthorized):
-    """The identity or the password is wrong; the answer never says which."""
+    """The email address, mobile number or password is wrong; the answer never says which."""
 
     code = "invalid-credentials"
-    detail = "The identity or the password is wrong."
+    detail = "The email address, mobile number or password is wrong."
 
 
 class TokenReused(Unauthorized):
@@ -224,7 +224,7 @@ class Contended(Conflict):
 
 
 class IdentityTaken(Conflict):
-    """The identity already belongs to an account."""
+    """The email address or mobile number already belongs to an account."""
 
     code = "identity-taken"
     detail = (
@@ -234,17 +234,17 @@ class IdentityTaken(Conflict):
 
 
 class IdentityNotVerified(Conflict):
-    """The identity that the account signed up with is not verified yet."""
+    """The email address or mobile number of the sign-up is not verified yet."""
 
     code = "identity-not-verified"
-    detail = "First verify the identity that you signed up with."
+    detail = "First verify the email address or mobile number that you signed up with."
 
 
 class KeyInUse(Conflict):
     """Another request with the same Idempotency-Key is in progress."""
 
     code = "key-in-use"
-    detail = "Another request with this Idempotency-Key is in progress. Send it again in a moment."
+    detail = "Another request with this Idempotency-Key is in progress. Retry in a moment."
 
 
 class NotFailed(Conflict):
@@ -289,7 +289,7 @@ class StillGenerating(Conflict):
     """A prompt that the fork would copy has no reply yet."""
 
     code = "still-generating"
-    detail = "A prompt up to this message is still being answered. Fork when it is finished."
+    detail = "One of the prompts to copy is still being answered. Fork when it has ended."
 
 
 class RoomTooLong(Conflict):
@@ -439,7 +439,7 @@ class PaymentProviderFailed(BadGateway):
 
 
 class Unavailable(AppError):
-    """The service, or one that it depends on, is down or overloaded; retrying is safe."""
+    """The API, or a service that it depends on, is down or overloaded; retrying is safe."""
 
     status = 503
     title = "Service unavailable"

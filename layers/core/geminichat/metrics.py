@@ -1,6 +1,6 @@
 """Metrics: numbers that CloudWatch reads from log lines (its embedded metric format).
 
-No network call is made. Powertools' metrics are not imported: in most functions, that takes 2 ms.
+No network call is made. Powertools' metrics are not used: they take 2 ms to import.
 
 This module names every metric; infra/observability.yaml has the dashboard and the alarms.
 """
@@ -23,7 +23,7 @@ class Values(TypedDict, total=False):
     PromptsRefused: int
     """Prompts that were refused because a limit was reached."""
     SpendingShare: int
-    """The part of the stage's daily cap that is spent or reserved at a sweep."""
+    """The percentage of the stage's daily cap that is spent or reserved at a sweep."""
     StageLimitRefusals: int
     """Prompts that were refused because all users together have reached the stage's daily cap."""
     PromptsAnswered: int
@@ -33,7 +33,7 @@ class Values(TypedDict, total=False):
     """Prompts that failed, with an error that the user can read."""
     TitlesGenerated: int
     TitlesFailed: int
-    """Titles that Gemini did not generate; the room's title remains the prompt's first words."""
+    """Titles that Gemini failed to generate; the room's title remains the prompt's first words."""
     PromptsRequeued: int
     """Prompts that the sweep queued again, because their queue message was lost."""
     DeadLetters: int
@@ -53,7 +53,7 @@ class Values(TypedDict, total=False):
     GeminiFailures: int
     """Attempts that failed because Gemini was down or overloaded, not because of the prompt."""
     GeminiRefusals: int
-    """Attempts that failed because of the key, billing, location or model: operators must act."""
+    """Attempts that failed due to the API key, billing, location or model: operators must act."""
     ModelConcerns: int
     """Models that retire soon or that Google does not serve, as of the daily check."""
     WorkerErrors: int
@@ -82,10 +82,10 @@ class Values(TypedDict, total=False):
     NoticesFailed: int
     """Undelivered notices about a changed password or identity."""
     TextsShare: int
-    """The used part of the stage's daily limit on text messages (SMS)."""
+    """The used percentage of the stage's daily limit on SMS."""
     UsersPurged: int
     PurgesFailed: int
-    """Purges of users that failed at a step; the next run repeats that step."""
+    """User purges that failed at a step; the next run repeats that step."""
     ExportsReady: int
     ExportsFailed: int
     """Archives that could not be written: too large, or failed at each attempt."""
@@ -99,7 +99,7 @@ def emit(**values: Unpack[Values]) -> None:
 
 
 def emit_code_sent(kind: str, country: str) -> None:
-    """Count a sent code, by the kind and the country of its identity."""
+    """Count a sent code; `kind` and `country` are those of the identity."""
     _write({"kind": kind, "country": country or "-"}, {"CodesSent": 1})
 
 

@@ -1,4 +1,4 @@
-"""Make garbage collection rare before other imports; no other module has effects when imported."""
+"""Make garbage collection rare. This module is imported first; only its import has effects."""
 
 import gc
 

@@ -41,5 +41,5 @@ def test_a_wrong_password_and_an_unknown_identity_get_the_same_401(api: Api, kno
         api.post("/auth/signup", {"email": email, "password": PASSWORD})
     reply = api.post("/auth/login", {"email": email, "password": PASSWORD + "!"})
     assert (reply.status, reply.json["type"]) == (401, "urn:geminichat:problem:invalid-credentials")
-    assert reply.json["message"] == "The identity or the password is wrong."
+    assert reply.json["message"] == "The email address, mobile number or password is wrong."
     assert reply.headers["www-authenticate"] == "Bearer"

@@ -48,7 +48,7 @@ class Credentials(Identified, frozen=True, kw_only=True):
 
 
 class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A new user, and the tokens of its first session if it has a password."""
+    """A new user; after a sign-up with a password, also the tokens of the first session."""
 
     user: Account
     token: str | UnsetType = UNSET
@@ -133,20 +133,20 @@ class PasswordChange(FreshProof, frozen=True, kw_only=True):
     new_password: ChosenPassword
 
     def __post_init__(self) -> None:
-        """Reject a weak password; the handler compares it with the user's identities."""
+        """Reject a weak password; the handler also rejects one that is built from an identity."""
         super().__post_init__()
         check_strength("/newPassword", self.new_password)
 
 
 class ScheduledPurge(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The time at which an account is deleted with all its data, and the data that is kept."""
+    """The time at which an account is deleted, and the data that is kept after that."""
 
     purge_at: str
     kept: Sequence[str]
 
 
 class NewIdentity(GivenCode, frozen=True, kw_only=True):
-    """An identity to add to an account, its code, and a fresh proof."""
+    """An identity to add to an account, the code that was sent to it, and a fresh proof."""
 
     current_password: Password | None = None
     current_otp: Otp | None = None
@@ -189,12 +189,11 @@ def export_notice(now: datetime) -> str:
 
 
 def reset_notice(removed: Iterable[Identity]) -> str:
-    """Return the notice of a password reset, which names the kinds of the removed identities."""
+    """Return the notice of a password reset; it says whether an email or a number was removed."""
     lost = " and ".join(KINDS[one.kind] for one in removed)
     return (
-        "Your Gemini Chat password was reset with a code."
+        "Your Gemini Chat password was reset with a code. If this was not you, reset it again now."
         + (f" The {lost} added in the last 7 days was removed: add it again." if lost else "")
-        + " If this was not you, reset it again now."
     )
 
 
@@ -202,8 +201,8 @@ def restoration_notice(kind: str) -> str:
     """Return the notice that a code restored a replaced identity."""
     return (
         f"The former {KINDS[kind]} of your Gemini Chat account was restored with a code, and its "
-        "replacement was removed. If this was not you, reset your password with another identity "
-        "now."
+        "replacement was removed. If this was not you, reset your password now with "
+        "another email address or mobile number."
     )
 
 
@@ -211,7 +210,7 @@ KINDS = {"email": "email address", "mobile": "mobile number"}
 
 
 def identity_notice(kind: str, before: str | None) -> str:
-    """Return the notice of an added or replaced identity, sent to the earlier identities."""
+    """Return the notice that an identity was added or replaced; the earlier identities get it."""
     name = KINDS[kind]
     if before is None:
         return (
@@ -220,5 +219,5 @@ def identity_notice(kind: str, before: str | None) -> str:
         )
     return (
         f"The {name} of your Gemini Chat account was replaced. If this was not you, log in with a "
-        "code to the old one within 7 days: this restores it."
+        f"code to the old {name} within 7 days: this restores it."
     )

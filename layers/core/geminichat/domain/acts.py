@@ -17,10 +17,10 @@ MOST_PROMPTS = 1_000
 """The most prompts that one act gives back; more are refused as a typing error."""
 
 MOST_HOURS = 336
-"""The most hours since the failure of a redriven prompt: the lifetime of a dead letter."""
+"""A redrive reaches back at most this many hours: a dead letter is not kept longer."""
 
 STAGE = "stage"
-"""The user id in the audit items of acts that concern no single user; it is no real user's id."""
+"""Audit items of acts that concern no single user have this text in place of a user id."""
 
 _PERSONAL = re.compile(r"\S@\S|\+\s*\d(?:[\s()./-]*\d){5}")
 
@@ -43,7 +43,7 @@ class Act(
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a reason with an identity, because audit items outlive the user's account.
+        """Refuse a reason that contains an identity: audit items outlive the user's account.
 
         Refuse line breaks and control characters too: they could fake an act in a printed list.
         """
@@ -121,7 +121,7 @@ class Export(UserAct, frozen=True, kw_only=True, tag="export"):
 
 
 type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
-"""The acts that change what a user may do."""
+"""The acts that change a user's plan, usage, sessions or suspension."""
 
 
 class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
@@ -130,7 +130,7 @@ class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
     failure: str | None = None
     """The failure code."""
     hours: Annotated[float, Meta(ge=0, le=MOST_HOURS)] = 24
-    """The most hours since the failure."""
+    """Only prompts that failed within this many hours are redriven."""
 
     def __post_init__(self) -> None:
         """Refuse a failure code that is not in REDRIVABLE."""

@@ -1,4 +1,4 @@
-"""The networks by which limits count the IP addresses of callers."""
+"""Networks of IP addresses: limits count all callers in a network as one caller."""
 
 from typing import NamedTuple
 

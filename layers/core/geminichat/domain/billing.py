@@ -14,13 +14,13 @@ RENEWAL_SLACK = timedelta(days=2)
 """The time for which a period counts as paid after its end: the renewal's event may be late."""
 
 REQUESTS_PER_HOUR = 30
-"""Requests that call Stripe, per user and hour; each request makes up to five calls."""
+"""The most requests per user and hour that call Stripe; each makes up to five calls."""
 
 NONE = "none"
 """The status of a user who never had a subscription."""
 PAID = ("active", "trialing")
 ONGOING = (*PAID, "past_due", "unpaid", "paused", "incomplete")
-"""The statuses of a subscription that has not ended; a user must not have two of these."""
+"""The statuses of a subscription that has not ended; a user may have only one such subscription."""
 
 
 class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +159,7 @@ def _parse_time(seconds: int) -> datetime:
 
 
 def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | None:
-    """Return the time until which a subscription grants the pro plan, or None if it grants none.
+    """Return the time until which a subscription grants the pro plan, or None if it never does.
 
     While a payment is overdue, this is `grace` after the period's start. While the collection of
     payments is paused, this is the end of the last paid period. The time is never after the end of
@@ -209,8 +209,8 @@ def create_once[T](
 ) -> T:
     """Create an object at Stripe under the idempotency key of an attempt, and return it.
 
-    If Stripe has stored an error under that key, the attempt is used up, and the key of the next
-    attempt is used. Raises KeyUsedUp if Stripe has stored an error under the second key too.
+    If Stripe has stored an error under that key, this attempt is used up: try once more with the
+    key of the next attempt. Raises KeyUsedUp if Stripe has stored an error under the next key too.
     """
     try:
         return create(attempt)

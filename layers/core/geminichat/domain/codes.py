@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 SENDS = 5
 """Codes that one caller may request for an identity per hour, with a pause between them."""
 SENDS_OF_ALL = 10
-"""After this many codes per identity and hour, a caller without a device token gets only one."""
+"""After this many codes per identity and hour, callers without a device token get one code each."""
 MOST_SENDS = 60
 """After this many codes per identity and hour, only callers with a device token get a code."""
 
@@ -125,7 +125,7 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def name_caller(source: str, device_id: str | None) -> str:
-    """Return a name for a caller: the device's id, or a hash of the network of the IP address."""
+    """Return a name for a caller: the device's id, or a hash of the IP address's network."""
     if device_id:
         return f"device:{device_id}"
     return f"network:{hashlib.sha256(network(source).encode()).hexdigest()[:16]}"
@@ -171,7 +171,7 @@ def require_sendable(sent: Sequence[SentCode], caller: str, now: datetime) -> No
 
 
 def headers(sent: Sequence[SentCode], caller: str, now: datetime) -> Mapping[str, str]:
-    """Return RateLimit and RateLimit-Policy as they apply to the caller's own requests."""
+    """Return the headers RateLimit and RateLimit-Policy for the caller's own requests."""
     mine = _times(sent, caller, now)
     pause = max(0, math.ceil((mine[-1] - millis(now)) / 1000 + PAUSE.seconds)) if mine else 0
     hour = math.ceil((mine[0] - millis(now)) / 1000 + HOUR.seconds) if mine else 0
@@ -208,9 +208,9 @@ def candidates(
 ) -> list[SentCode]:
     """Return the sent codes that a try may match.
 
-    With a challenge, this is the code of that challenge. Without a challenge, these are the newest
-    code and the codes that the same caller or a device of the account requested, so that codes
-    requested by strangers do not make guessing easier.
+    With a challenge: the code of that challenge. Without a challenge: the newest code, and the
+    codes that this caller or a device of the account requested. Older codes that strangers
+    requested do not count, because each valid code makes guessing easier.
     """
     valid = [one for one in sent if one.purpose == purpose and one.is_unexpired(now)]
     if challenge is not None:
@@ -219,13 +219,13 @@ def candidates(
 
 
 def tries_of(challenge: str, now: datetime) -> Window:
-    """Return the limit on the tries of a challenge."""
+    """Return the limit on tries with one challenge."""
     ends = int((now + LIFETIME).timestamp())
     return Window(name="challenge", key=f"tries:{challenge}", quota=TRIES, ends_at=ends, span=0)
 
 
 def wrong_in_a_row(identity: Identity) -> Pause:
-    """Return the limit on wrong codes in a row for an identity, over all callers."""
+    """Return the limit on wrong codes in a row for an identity, from all callers together."""
     day = int(limits.DAY.total_seconds())
     return Pause(
         name="wrong codes",
@@ -240,8 +240,9 @@ def wrong_in_a_row(identity: Identity) -> Pause:
 def refusal(wait: int) -> TooManyRequests:
     """Return the error for an identity with too many wrong codes in a row."""
     return TooManyRequests(
-        "Too many wrong codes were entered for this identity, so codes are switched off for a day."
-        " Log in with your password, or from a device on which you have logged in before.",
+        "Too many wrong codes were entered for this email address or mobile number, so codes are "
+        "switched off for a day. Log in with your password, or from a device on which you have "
+        "logged in before.",
         retry_after=wait,
     )
 
@@ -254,8 +255,8 @@ def select_recent(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:
 def message(purpose: Purpose, code: str, *, known: bool) -> tuple[str, str]:
     """Return the subject and text of the message with a code; the text fits into one SMS.
 
-    After a reset request, an identity without an account (not `known`) gets a message too: the API
-    does not tell the caller whether there is an account, but the message tells the owner.
+    A request to reset the password of an identity without an account (not `known`) is answered as
+    usual; only the message says that there is no account.
     """
     text = EFFECTS[purpose].format(code=code) + CAUTION
     if purpose is Purpose.RESET and not known:
@@ -265,20 +266,20 @@ def message(purpose: Purpose, code: str, *, known: bool) -> tuple[str, str]:
 
 SUBJECTS: Mapping[Purpose, str] = {
     Purpose.LOGIN: "Your login code",
-    Purpose.LINK: "Add this identity to your account",
+    Purpose.LINK: "Add an email or mobile number to your account",
     Purpose.CONFIRM: "Confirm a change to your account",
     Purpose.RESET: "Reset your password",
 }
 EFFECTS: Mapping[Purpose, str] = {
     Purpose.LOGIN: "{code} is your code to log in to Gemini Chat.",
-    Purpose.LINK: "{code} adds this contact to a Gemini Chat account.",
+    Purpose.LINK: "{code} adds this email address or mobile number to a Gemini Chat account.",
     Purpose.CONFIRM: "{code} confirms a change of how you log in to Gemini Chat.",
     Purpose.RESET: "{code} resets your Gemini Chat password.",
 }
 CAUTION = " It expires in 10 minutes. Do not share this code."
 NO_ACCOUNT_TEXT = (
-    "Someone requested a password reset for this contact, but Gemini Chat has no account with it. "
-    "If it was you, sign up."
+    "Someone requested a password reset for this email address or mobile number, but Gemini Chat "
+    "has no account with it. If it was you, sign up."
 )
 
 

@@ -1,6 +1,6 @@
-"""Cursors: opaque, signed positions in lists. A forged cursor or another user's is a 400.
+"""Cursors: opaque, signed positions in lists. A forged or foreign cursor is refused.
 
-A cursor's key is derived from the token signing key, so both are valid for the same time.
+The signing key of cursors is derived from the signing key of tokens. A rotation replaces both.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The deletion of an account: the resources that may hold the user's data, and the data's fate.
+"""The deletion of an account: for each resource, whether the user's data is deleted or kept.
 
 A test compares FATES with the template, so that no new resource is forgotten.
 """
@@ -20,7 +20,7 @@ FATES: Mapping[str, str] = {
     "ExportsTable": DELETED,
     "ExportsBucket": "deleted; parts of an unfinished archive expire within two days",
     "PurgesTable": "deleted last",
-    "AuditTable": "kept: it shows what our operators did; holds the user's id, no identity",
+    "AuditTable": "kept as evidence of operators' acts; holds the user's id, no identity",
     "PiecesTable": "expires after an hour",
     "CodesTable": "expires after an hour",
     "LimitsTable": "expires after two days; holds digests, no identity",
@@ -40,7 +40,7 @@ KEPT = (
     "Invoices and payments at Stripe, as the law requires.",
     "Log lines without content and without your email or number, until they expire.",
     "Parts of replies for an hour; codes, counters and queued work for 14 days at most.",
-    "A record of what our support did with your account and why, under the account's id.",
-    "An email or mobile number that you replaced, for 7 days after its replacement.",
+    "Our support's actions on your account and the reasons, stored under the account's id.",
+    "An email or mobile number that you have replaced, for 7 days.",
 )
-"""The data that the answer to a request for deletion lists as kept."""
+"""The kept data, as the answer to a request for deletion lists it."""

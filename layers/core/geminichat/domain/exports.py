@@ -1,7 +1,7 @@
-"""Exports: the archive of everything that an account holds, and its state as the API shows it.
+"""Exports: archives of all data of an account, and the state of an export.
 
-An archive is a zip of JSON lines, one file per kind of record. Records that the API also returns
-have the same form as in its answers; the forms of the other records are defined here.
+An archive is a zip of JSON lines, one file per kind of record. A record that the API also returns
+has the form of the API's answer. This module defines the other forms.
 """
 
 from datetime import datetime, timedelta
@@ -13,13 +13,13 @@ from geminichat.domain.limits import DAY, Window
 from geminichat.domain.messages import Message
 
 ADDRESS_LIFETIME = timedelta(minutes=15)
-"""The time for which the address of an archive is valid."""
+"""The time for which the URL of an archive is valid."""
 KEPT = DAY
 """The time for which an archive can be fetched and no new export can be requested."""
 ATTEMPTS = 3
-"""Attempts to write an archive before its message becomes a dead letter."""
+"""The attempts to write an archive; after the last attempt, its message becomes a dead letter."""
 LONGEST = timedelta(hours=1)
-"""An export that is not ready after this time has failed; all attempts together take less time."""
+"""An export that is not ready after this time has failed. Its attempts together take less time."""
 
 
 class ExportStatus(StrEnum):
@@ -37,11 +37,12 @@ class Export(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: ExportStatus
     requested_at: str
     kept_until: str
-    """Until then, the archive can be fetched, and a new export is refused unless this failed."""
+    """Until this time, the archive can be fetched. A new export is refused until then, unless this
+    export has failed."""
     size: int | None = None
     """The size of a ready archive in bytes."""
     url: str | None = None
-    """The address of a ready archive; each answer has a new address."""
+    """The URL of a ready archive; each answer has a new URL."""
     url_expires_at: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Argon2id over passwords.
+"""Hash and verify passwords with argon2id.
 
 A password is normalised first (NFC, RFC 8265), because keyboards compose the same letter from
 different characters.
@@ -26,7 +26,7 @@ DUMMY = (
 
 
 def is_match(password: str, hashed: str | None) -> bool:
-    """Return whether the password has this hash; without a hash, False after the same time."""
+    """Return whether the password has this hash. A call without a hash takes the same time."""
     try:
         _hasher.verify(hashed or DUMMY, unicodedata.normalize("NFC", password))
     except (VerificationError, InvalidHashError):

@@ -13,17 +13,17 @@ class PastTurn(msgspec.Struct, frozen=True):
 
 
 CUT = "[…]\n"
-"""The mark at the start of a text that was cut at its start."""
+"""The mark that replaces the beginning of a cut text."""
 
 LEAST = 4 * len(CUT)
-"""The end of a turn is sent only if it has at least this many characters."""
+"""A cut turn is sent only if at least this many characters are left for it."""
 
 
 def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
-    """Return the turns to send with a prompt, oldest first, of at most `characters` together.
+    """Return the turns to send with a prompt, oldest first; in total at most `characters` long.
 
-    Turns that fit are sent whole, the latest first. The remaining characters go to the end of the
-    latest turn that does not fit. At least half of all characters are for the room's latest turn.
+    Turns that fit are sent whole, the latest first. Of the latest turn that does not fit, only
+    the end is sent. The room's latest turn gets at least half of all characters if it needs them.
     """
     kept: dict[int, PastTurn] = {}
     too_long: int | None = None

@@ -18,7 +18,7 @@ from geminichat.errors import InvalidRequest
 
 EMAIL_LENGTH = 254
 LOCAL_LENGTH = 64
-"""The limits on a path without its brackets and on a local part (RFC 5321, 4.5.3.1)."""
+"""The most characters of an email address, and of the part before its @ (RFC 5321, 4.5.3.1)."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -28,7 +28,7 @@ _EMAIL = (
 )
 _MOBILE = r"[\s(]*(?:[+\uff0b]|00|tel:\+)[^a-zA-Z;,]+"
 _MOBILE_LENGTH = 60
-"""Characters of a number as people write it."""
+"""The most characters of a number as people type it."""
 
 # `Identified` validates both and explains the problem; the schema tells clients the rules.
 type Email = Annotated[
@@ -93,19 +93,19 @@ def parse_mobile(text: str) -> Identity:
         PhoneNumberType.MOBILE,
         PhoneNumberType.FIXED_LINE_OR_MOBILE,
     ):
-        raise ValueError("This number cannot receive texts: expected a mobile number")
+        raise ValueError("This number cannot receive SMS: expected a mobile number")
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return Identity("mobile", e164, country or "")
 
 
 NO_COUNTRY = "001"
-"""The region that phonenumbers assigns to satellite and other supranational numbers."""
+"""The region code in phonenumbers for numbers without a country, such as satellite numbers."""
 
 
 def either_of(required: dict[str, list[str]]) -> dict[str, Any]:
-    """Return a JSON Schema for a body with exactly one of the keys of `required`.
+    """Return a JSON Schema for a body that has exactly one of several alternative fields.
 
-    Each value of `required` lists the fields that the body must have with that key.
+    Each key of `required` is an alternative; its value lists all fields that the body then needs.
     """
     return {
         "oneOf": [
@@ -141,7 +141,7 @@ class Identified(
                 return _parse("/email", parse_email, self.email)
             case None, str():
                 return _parse("/mobile", parse_mobile, self.mobile)
-        either = "Expected either an email or a mobile"
+        either = "Expected either an email address or a mobile number"
         raise InvalidRequest.at({"/email": either, "/mobile": either})
 
 

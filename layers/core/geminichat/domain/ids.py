@@ -1,4 +1,6 @@
-"""Identifiers, which are opaque to clients and validated before any table is read; fingerprints.
+"""Identifiers, and fingerprints of requests.
+
+Identifiers are opaque to clients, and are validated before any table is read.
 
 A user is `u_…`, a room `r_…`, a session `s_…`: 128 random bits in lower-case base32. A message id
 contains the room's id and the message's position, so that one read finds the message.

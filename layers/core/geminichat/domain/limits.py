@@ -1,4 +1,4 @@
-"""Limits on actions that guard a secret or cost money, counted in the limits table.
+"""Limits on guesses of secrets and on actions that cost money, counted in the limits table.
 
 There are two kinds. A *window* allows a number of events in each hour or day. A *pause* counts
 failures in a row: after the first few failures, each failure starts a pause, which is twice as long
@@ -138,9 +138,9 @@ def window(purpose: str, who: str, quota: int, span: timedelta, now: datetime) -
 def address_windows(
     purpose: str, source: str, quota: int, span: timedelta, now: datetime
 ) -> list[Window]:
-    """Return the limits on requests from an address; none if the quota is 0.
+    """Return the limits on requests from an IP address; none if the quota is 0.
 
-    An IPv6 address is counted by its /64, /56 and /48 network; the headers show only the /64.
+    An IPv6 address counts in its /64, /56 and /48 network; the headers show only the /64 limit.
     """
     if not quota:
         return []
@@ -172,6 +172,6 @@ def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
 
 
 def join_headers(*headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return RateLimit and RateLimit-Policy that list the limits of all `headers`."""
+    """Join several pairs of RateLimit and RateLimit-Policy headers into one pair."""
     names = {name: None for one in headers for name in one}
     return {name: ", ".join(filter(None, (one.get(name) for one in headers))) for name in names}

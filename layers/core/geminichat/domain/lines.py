@@ -26,7 +26,7 @@ class Hidden(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, ranges: Iterable[Range]) -> "Hidden":
-        """Return these ranges, merged."""
+        """Merge the ranges, and return them as Hidden."""
         merged: list[Range] = []
         for first, last in sorted(ranges):
             if merged and first <= merged[-1][1] + 1:
@@ -76,7 +76,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return the line that ends before `position`; `last` is the room's last position.
 
         If there are too many ranges, the oldest edits can no longer be undone. Raises TooManyEdits
-        if too many ranges remain.
+        if there are still too many ranges.
         """
         edits, gone = [*self.edits, (position, last)], self.gone
         while len(edits) + len(gone) > MAX_RANGES and len(edits) > 1:

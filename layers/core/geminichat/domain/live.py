@@ -1,4 +1,4 @@
-"""Live replies: the frames that show a reply as it grows, and the text that they are cut from.
+"""Live replies: the growing text of a reply, and the frames that show the text.
 
 Frames may be lost, repeated or reordered. Offsets count UTF-16 code units, as in JavaScript's
 strings.
@@ -64,7 +64,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A stored part of an attempt's text, which ends where the next one begins."""
+    """A stored part of an attempt's text, which ends where the next piece begins."""
 
     start: int
     text: str
@@ -79,7 +79,7 @@ class GrowingText:
         self._fresh: list[str] = []
         """The text after the last stored piece."""
         self.size = 0
-        """The number of characters so far."""
+        """The number of characters of the attempt's text so far."""
 
     def add(self, text: str) -> None:
         self._fresh.append(text)
@@ -108,7 +108,7 @@ class GrowingText:
 
 
 def join(attempt: int, pieces: Sequence[Piece], start: int) -> Partial:
-    """Return an attempt's text from `start` on; a `start` beyond the text is moved to its end.
+    """Return an attempt's text from `start` on; a `start` beyond the text counts as the text's end.
 
     The first piece must begin at `start` or before.
     """
@@ -119,7 +119,7 @@ def join(attempt: int, pieces: Sequence[Piece], start: int) -> Partial:
 
 
 def encode(frame: Frame) -> bytes:
-    """Return a frame as it is sent; a text that does not fit into a frame becomes a `look`."""
+    """Return a frame as it is sent; a text that does not fit into a frame becomes a LookFrame."""
     content = msgspec.json.encode(frame)
     if len(content) > MAX_FRAME and isinstance(frame, TextFrame):
         return msgspec.json.encode(LookFrame(frame.message_id))

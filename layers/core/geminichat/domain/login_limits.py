@@ -1,4 +1,4 @@
-"""The limits on wrong passwords, by caller."""
+"""The limits on wrong passwords, for each kind of caller."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ FREE = 5
 """Wrong passwords per identity and IP address, or per session, before the first pause."""
 FREE_OF_DEVICE = 10
 FREE_OF_ADDRESS = 20
-"""Wrong passwords per IP address, for all identities together; many people may share an address."""
+"""Wrong passwords per IP address, for any identity; many people may share an IP address."""
 FREE_OF_IDENTITY = 99
 """Wrong passwords in a row per identity, from all IP addresses. After one more, the password is
 refused for a day, except from devices that have logged in before (NIST SP 800-63B, 5.2.2)."""
@@ -73,6 +73,6 @@ def of_device(device_id: str) -> list[Pause]:
 
 
 def of_session(session_id: str) -> list[Pause]:
-    """Return the limits on wrong passwords in a session, in which they confirm a change."""
+    """Return the limits on wrong passwords that are sent in a session to confirm changes."""
     [limit] = of_device(session_id)
     return [msgspec.structs.replace(limit, quota=FREE, longest=HOUR)]

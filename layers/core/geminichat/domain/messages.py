@@ -34,8 +34,8 @@ FINAL = frozenset({Status.ANSWERED, Status.STOPPED, Status.FAILED})
 def read_member[Member: StrEnum](kind: type[Member], stored: str) -> Member:
     """Return a stored value as a member of `kind`, or unchanged if `kind` has no such member.
 
-    A later release may have stored an unknown value: during a gradual deployment and after a
-    rollback, an earlier release reads its data.
+    A later release may have stored an unknown value. An earlier release reads that value during a
+    gradual deployment and after a rollback.
     """
     return kind(stored) if stored in kind else cast(Member, stored)
 
@@ -202,7 +202,7 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     messages: list[Message]
     next_cursor: str | None
     poll_after: str | None
-    """The message to name in the next poll's `after`: all prompts up to it are final."""
+    """The message to name in the next poll's `after`: all prompts up to this message are final."""
     reload: bool
     """True if an edit, a regeneration or an undo has hidden the message in `after`: load the room
     again, because messages before this page have changed too."""

@@ -53,7 +53,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return self.retires is not None and self.retires <= today
 
     def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
-        """Return the level, else the next higher level that the model has, else its highest level.
+        """Return `level` if the model has it, else its next higher level, else its highest level.
 
         Without a level, and for a model without levels, return None: the model then decides.
         """
@@ -81,7 +81,7 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, content: Mapping[str, Any], patch: Mapping[str, Any] | None = None) -> Self:
-        """Return the catalogue of `catalogue.SHIPPED`, changed by a JSON Merge Patch (RFC 7396).
+        """Return the catalogue in `catalogue.SHIPPED`, changed by a JSON Merge Patch (RFC 7396).
 
         Raises ValueError if the result is malformed or contradicts itself.
         """
@@ -111,7 +111,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def cheapest(self, today: date) -> Model:
         """Return the model with the lowest output price among those that every plan may choose.
 
-        A retired model is returned only if all of them are retired.
+        Return a retired model only if all these models are retired.
         """
         open_to_all = [one for one in self.models.values() if one.plans >= set(Plan)]
         serving = [one for one in open_to_all if not one.is_retired(today)]
@@ -210,7 +210,7 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Names that a room may use instead of the id; an alias can move to a newer model."""
     price: Price
     thinking: list[Thinking]
-    """The levels that a room may choose; empty if the model decides on its own."""
+    """The thinking levels that a room may choose; empty if the model decides on its own."""
     max_output_tokens: int
     """The most tokens of a reply on the user's plan, thinking included."""
     available: bool

@@ -1,4 +1,4 @@
-"""Origins: the web pages that may open a WebSocket, to which browsers apply no CORS rules."""
+"""Origins of the web pages that may open a WebSocket; browsers do not check this with CORS."""
 
 from collections.abc import Collection
 from typing import ClassVar

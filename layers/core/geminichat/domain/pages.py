@@ -14,7 +14,7 @@ _STYLE = "body{font:18px/1.6 system-ui,sans-serif;max-width:32rem;margin:20vh au
 
 
 def page(title: str, text: str, link: str = "") -> str:
-    """Return an HTML page with a title, a paragraph and, with a `link`, a link to the chats."""
+    """Return an HTML page with a title and a paragraph; a `link` leads to the chats."""
     back = f'<p><a href="{escape(link)}">Back to the chats</a></p>' if link else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -21,7 +21,7 @@ type ChosenPassword = Annotated[
 
 
 def check_form(pointer: str, password: str) -> None:
-    """Check that a text can be a password, right or wrong. Raises InvalidRequest."""
+    """Check that a password has a valid form; it may be wrong or weak. Raises InvalidRequest."""
     if "\0" in password:
         raise InvalidRequest.at({pointer: "A password must not contain a NUL character"})
 
@@ -39,7 +39,8 @@ def check_strength(pointer: str, password: str, *identities: str | None) -> None
     for identity in filter(None, identities):
         local = identity.partition("@")[0]
         if _is_built_from(folded, identity) or _is_built_from(folded, local):
-            raise WeakPassword.at({pointer: "A password must not be built from the identity"})
+            explanation = "A password must not be built from your email address or mobile number"
+            raise WeakPassword.at({pointer: explanation})
     if any(_is_built_from(folded, name) for name in PRODUCT_NAMES):
         raise WeakPassword.at({pointer: "A password must not be built from the product's name"})
 
@@ -52,7 +53,7 @@ def check_uncommon(pointer: str, password: str | None, common: Set[str]) -> None
 
 PRODUCT_NAMES = ("gemini chat", "gemini")
 _OWN_PART = 6
-"""Characters that a password needs in addition to an identity or the product's name."""
+"""The fewest characters that a password needs in addition to an identity or the product's name."""
 _LEET = str.maketrans("0134579@$!", "oieastgasi")
 _ENDS = "0123456789 .,;:!?*#+-_@$&%"
 
@@ -85,12 +86,12 @@ def _is_run(text: str) -> bool:
 
 
 def _unit(text: str) -> str:
-    """Return the shortest text that makes up this text when repeated, or else the whole text."""
+    """Return the shortest text of which this text is a repetition; that may be the whole text."""
     return text[: (text + text).find(text, 1)]
 
 
 def _variations(folded: str) -> set[str]:
-    """Return simpler forms of a password, such as without digits at its ends, or reversed."""
+    """Return simpler forms of a password, such as reversed, or without the digits at its end."""
     spelt = {folded, _squeeze(folded), folded.strip(_ENDS), folded.rstrip(_ENDS)}
     spelt |= {one.translate(_LEET) for one in spelt}
     spelt |= {_unit(one) for one in spelt}

@@ -43,7 +43,7 @@ DAILY_PROMPTS: dict[Plan, int | None] = {Plan.BASIC: 5, Plan.PRO: None}
 DAY = 86_400
 
 SOON = timedelta(seconds=5)
-"""The time after which to try again if prompts in flight use up a limit."""
+"""The time to wait before trying again if unfinished prompts use up a limit."""
 
 
 def remaining(plan: Plan, counted: int) -> int | None:
@@ -56,11 +56,11 @@ class PlanLimits(msgspec.Struct, frozen=True):
     """The limits that an operator sets for a plan."""
 
     attempts: int
-    """Prompts and retries per day; they are never refunded."""
+    """The most prompts and retries per day; refunds do not lower the count."""
     in_flight: int
-    """Unfinished prompts at the same time."""
+    """The most unfinished prompts at the same time."""
     spending: int
-    """Micro-dollars per day."""
+    """The most micro-dollars per day."""
 
 
 class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -96,7 +96,7 @@ class Burst(msgspec.Struct, frozen=True):
     seconds: int
 
     def is_effective(self, attempts: int) -> bool:
-        """Return whether the limit can be reached, because it is below the day's `attempts`."""
+        """Return whether the limit is low enough to be reached: below the day's `attempts`."""
         return 0 < self.prompts < attempts
 
     def window_start(self, now: datetime) -> datetime:
@@ -139,7 +139,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     token_limit: int = 0
-    """Tokens per day on pro; 0 means no limit."""
+    """The most tokens per day on pro; 0 means no limit."""
     committed: int = 0
     """Micro-dollars spent or reserved on the day."""
     reserved: int = 0
@@ -147,11 +147,11 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     amount: int = 0
     """Micro-dollars to reserve for the prompt that is being sent."""
     unproven: str = ""
-    """A digest of the user's unproven identity; "" if the user has a proven one or is on pro."""
+    """A digest of the unproven identity; "" if an identity is proven or the user is on pro."""
     unproven_used: int = 0
     """Prompts that were counted for this identity while it was unproven."""
     unproven_left: int = 0
-    """Prompts left under the limits of this identity and of all unproven identities together."""
+    """Prompts left for this identity or for all unproven identities together; the lower number."""
 
     @property
     def limits(self) -> PlanLimits:
@@ -274,7 +274,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _explain(self, limit: Limit, resets_at: str) -> tuple[type[TooManyRequests], str]:
-        """Return the error of a limit, and the sentence for its user."""
+        """Return the error class for a limit, and a sentence for the user."""
         match limit:
             case Limit.TOKENS:
                 return OutOfTokens, (

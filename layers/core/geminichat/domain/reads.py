@@ -15,7 +15,7 @@ WINDOW = 60
 
 
 class ReadCounts:
-    """The reads of the current minute by user."""
+    """The number of reads per user in the current minute."""
 
     def __init__(self) -> None:
         self._window = 0

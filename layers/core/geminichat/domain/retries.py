@@ -8,7 +8,7 @@ MAX_AGE = timedelta(hours=24)
 """A prompt without a reply fails after this time, whatever the cause."""
 
 MAX_PAUSE = 15 * 60.0
-"""Seconds; the longest pause that we choose."""
+"""Seconds; the longest pause unless Gemini asks for a longer pause."""
 
 MAX_NAMED_PAUSE = 6 * 60 * 60.0
 """Seconds; the longest pause that Gemini may ask for. SQS hides a message for at most 12 h."""
@@ -18,7 +18,7 @@ def pause(attempt: int, first: float, named: float | None, jitter: float) -> int
     """Return the whole seconds to wait after attempt number `attempt` failed.
 
     The pause starts at `first` and doubles, up to 15 minutes; `jitter` (0 to 1) adds up to a
-    quarter. The pause is at least as long as the one that Gemini named, up to six hours.
+    quarter. The pause is at least as long as Gemini asked for, up to six hours.
     """
     growing = first * 2.0 ** min(attempt - 1, 20) * (1 + 0.25 * jitter)
     least = min((named or 0) + jitter, MAX_NAMED_PAUSE)

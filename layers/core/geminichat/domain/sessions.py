@@ -1,12 +1,14 @@
 """Sessions: each is a family of refresh tokens, and a token is spent when it is used.
 
 A refresh token names its session and contains two secrets: the family's secret, which all tokens of
-the session share, and its own secret. The sessions table stores a hash of each. A token with the
-family's secret is genuine. If its own secret is not the current one, it was spent before: it was
-stolen or copied, and the session ends. A token without the family's secret ends nothing.
+the session share, and its own secret. The sessions table stores a hash of each secret. A token
+with the family's secret is genuine. If its own secret is not the current one, the token was spent
+before. It may have been stolen, so the session ends. A token without the family's secret ends
+nothing.
 
 The next token's secret is a keyed hash of the spent token. So a spent token that is sent again
-within seconds (two tabs, a lost answer) yields the same pair again, although no table stores it.
+within seconds (two tabs, a lost answer) yields the same pair again, although no table stores
+this pair.
 """
 
 import base64
@@ -77,7 +79,7 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
         return cls(user_id=user_id, session_id=session_id, family=family, secret=secret)
 
     def derive_next(self, key: bytes) -> Self:
-        """Return the token that replaces this one, the same in every call with the same key."""
+        """Return the token that replaces this token; the same key always gives the same token."""
         derived = hmac.digest(key, b"geminichat refresh", "sha256")
         secret = hmac.digest(derived, self.text().encode(), "sha256")
         encoded = base64.urlsafe_b64encode(secret).decode().rstrip("=")
@@ -119,7 +121,7 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime
     """The time at which the pair of tokens was issued; a repeated refresh does not change it."""
     expires_at: int
-    """The epoch second at which the refresh token expires, not after the session's end."""
+    """The epoch second at which the refresh token expires; never later than the session ends."""
     devices_since: int
     """See `domain.devices`."""
 
@@ -147,7 +149,7 @@ def is_valid(began_at: int | None, now: datetime) -> bool:
 class RefreshRequest(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A refresh token that is exchanged for the next pair."""
+    """A refresh token to exchange for a new pair of tokens."""
 
     refresh_token: Annotated[str, Meta(max_length=2_000)]
 

@@ -1,4 +1,4 @@
-"""Signing keys, and their rotation, during which no token is refused.
+"""Signing keys, and their rotation; a rotation invalidates no token.
 
 SSM holds them as JSON: `{"current": kid, "keys": {kid: base64url}}`. During a rotation there are
 two keys, and the fields `previous` and `currentFrom`: every sandbox knows the new key before a
@@ -20,7 +20,7 @@ SPREAD = timedelta(minutes=10)
 LONGEST_USE = ACCESS_LIFETIME + SPREAD
 """The time for which the old key is needed after the switch to the new key.
 
-This is the lifetime of a token and the delay of the slowest sandbox.
+This is the lifetime of a token plus the delay of the slowest sandbox.
 """
 
 
@@ -76,7 +76,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         )
 
     def removable_from(self) -> datetime | None:
-        """Return the time from which the previous key is not needed, or None without one."""
+        """Return the time from which the previous key is not needed; None if there is none."""
         if self.previous is None or self.current_from is None:
             return None
         return times.parse(self.current_from) + LONGEST_USE

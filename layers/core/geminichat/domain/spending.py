@@ -1,4 +1,4 @@
-"""Money: the most that a prompt can cost, and the reservation of that amount.
+"""Money: the highest possible cost of a prompt, and the reservation of this amount.
 
 All amounts are whole micro-dollars. An amount is reserved when a prompt is stored and settled when
 the prompt ends, both at the prices of the time when the prompt was sent.
@@ -17,10 +17,10 @@ CHARACTERS_PER_TOKEN = 4
 """The average number of characters per token of a reply (Google's rule for English text)."""
 
 SHARDS = 16
-"""The most items over which a stage's daily spending is spread, as one item allows few writes."""
+"""A stage's spending is counted in at most this many items, because one item allows few writes."""
 
 SHARD_CAP = 5 * MILLION
-"""The smallest part of the stage's cap per item, which is far above the cost of one prompt."""
+"""Each item gets at least this part of the stage's cap; one prompt costs far less."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,13 +32,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """Micro-dollars per million tokens."""
     price_out: int
     shard: int
-    """The number of the stage's item in which the amount is reserved."""
+    """The index of the shard in which the amount is reserved."""
     cap: int
     """The most that the user may spend on the day."""
     plan: Plan = Plan.BASIC
     """The user's plan, which decides the queue."""
     unproven: str = ""
-    """A digest of the user's unproven identity, otherwise empty."""
+    """A digest of the user's unproven identity; empty for a user with a proven identity."""
 
     def cost(self, tokens: TokenUsage) -> int:
         """Return the cost of tokens in micro-dollars, rounded up."""
@@ -46,13 +46,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageCap(msgspec.Struct, frozen=True):
-    """The limit on the daily spending of all users together, spread over equal shards."""
+    """The limit on the daily spending of all users together; each shard has an equal part."""
 
     amount: int
 
     @property
     def shards(self) -> int:
-        """The number of items that the day's spending is spread over."""
+        """The number of items in which the day's spending is counted."""
         return max(1, min(SHARDS, self.amount // SHARD_CAP))
 
     @property
@@ -74,7 +74,7 @@ def reserve(
     plan: Plan = Plan.BASIC,
     unproven: str = "",
 ) -> Reservation:
-    """Return the reservation of the most that a prompt can cost.
+    """Return a reservation of the highest possible cost of a prompt.
 
     `texts` are the prompt and the room's instruction. The history is not read: the limits on its
     length are `history_characters` and the number of earlier turns.
@@ -104,7 +104,7 @@ def reserve_tokens(
     cap: int,
     stage_cap: StageCap,
 ) -> Reservation:
-    """Return a reservation of the price of tokens, in the shard for the id `prompt`."""
+    """Return a reservation of the tokens' price; `prompt` is an id that determines the shard."""
     return Reservation(
         day=day,
         amount=model.cost(input_tokens, output_tokens),
@@ -116,7 +116,7 @@ def reserve_tokens(
 
 
 def without_amount(model: Model, day: str) -> Reservation:
-    """Return a reservation of no amount, with the day and the model's prices."""
+    """Return a reservation of zero, with the day and the model's prices."""
     return Reservation(
         day=day, amount=0, price_in=model.price_in, price_out=model.price_out, shard=0, cap=0
     )

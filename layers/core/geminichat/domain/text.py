@@ -32,7 +32,7 @@ def trim(text: str, field: str) -> str:
 
 
 def trim_lines(text: str, field: str) -> str:
-    """Return the text as `trim` does, but keep the first line's indentation: it may be code."""
+    """Trim the text as `trim` does, but keep the first line's indentation: the text may be code."""
     _refuse_nul(text, field)
     return "" if _is_invisible(text) else re.sub(_BLANK_LINES, "", text).rstrip()
 
@@ -54,7 +54,7 @@ class GeneratedText:
         """Whether the end of the text was cut off."""
 
     def add(self, piece: str) -> str:
-        """Add a piece, and return the text by which the kept text has grown."""
+        """Add a piece, and return the new part of the kept text."""
         if self.is_cut:
             return ""
         text = self._held_back + piece.replace("\0", "")

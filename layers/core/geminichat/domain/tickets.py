@@ -40,7 +40,7 @@ class TicketUsed(InvalidTicket):
 
 
 class LiveAddress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The address of a WebSocket, with a ticket that opens it once; lifetimes in seconds."""
+    """The URL of the WebSocket, with a ticket that opens it once; lifetimes in seconds."""
 
     url: str
     expires_in: int
@@ -48,7 +48,7 @@ class LiveAddress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def of(cls, url: str, ticket: str) -> Self:
-        """Return the address that contains the ticket, with the lifetimes."""
+        """Return the URL with the ticket, and the lifetimes."""
         return cls(
             url=f"{url}?ticket={ticket}",
             expires_in=int(LIFETIME.total_seconds()),

@@ -16,7 +16,7 @@ def of_epoch(second: float) -> str:
 
 
 def millis(moment: datetime) -> int:
-    """Return the moment in milliseconds since 1970."""
+    """Return the time in milliseconds since 1970."""
     return round(moment.timestamp() * 1000)
 
 

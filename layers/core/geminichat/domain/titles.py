@@ -1,4 +1,4 @@
-"""Titles of rooms: the text for Gemini to title, and the titles that result.
+"""Titles of rooms: the text that is sent to Gemini, and the title that results.
 
 A room with the default title first gets the prompt's first words as its title, then Gemini's title.
 """
@@ -16,16 +16,16 @@ INSTRUCTION = "Title this chat in its language: at most six words, no quotes."
 MAX_OUTPUT_TOKENS = 24
 
 EXCERPT = 500
-"""The most characters of the prompt and of the reply in the text to title; fewer outside ASCII."""
+"""Gemini gets at most this many characters of the prompt, and of the reply; fewer if not ASCII."""
 
 WORDS_LENGTH = 60
-"""The most characters of a title that repeats the prompt's first words."""
+"""The most characters of a title made of the prompt's first words."""
 
 _DECORATION = " \"'`*_#.“”„«»"
 
 
 def question(prompt: str, reply: str) -> str:
-    """Return the text for Gemini to title: the beginnings of a prompt and of its reply."""
+    """Return the text that needs a title: the beginnings of a prompt and of its reply."""
     return f"{_excerpt(prompt)}\n---\n{_excerpt(reply)}"
 
 
@@ -41,7 +41,7 @@ def _excerpt(content: str) -> str:
 def reserve(
     model: Model, asked: str, chatroom_id: str, now: datetime, cap: int, stage_cap: StageCap
 ) -> Reservation:
-    """Return the reservation of the most that the title of a room can cost."""
+    """Return a reservation of the highest possible cost of a room's title."""
     return spending.reserve_tokens(
         model=model,
         day=times.day(now),
@@ -54,7 +54,7 @@ def reserve(
 
 
 def first_words(prompt: str) -> str:
-    """Return the title that repeats the first words of a prompt."""
+    """Return a title made of the first words of a prompt."""
     return text.shorten(text.one_line(prompt), WORDS_LENGTH)
 
 

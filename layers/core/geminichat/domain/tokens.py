@@ -22,7 +22,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def pair(
         cls, session: OpenSession, access_token: str, device_token: str, now: datetime
     ) -> "Tokens":
-        """Return the tokens with their remaining lifetimes, which the end of the session limits."""
+        """Return the tokens with their remaining lifetimes, none longer than the session's."""
         moment = int(now.timestamp())
         access_until = int((session.issued_at + ACCESS_LIFETIME).timestamp())
         return cls(

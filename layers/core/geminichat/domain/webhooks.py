@@ -10,7 +10,7 @@ import msgspec
 from geminichat.errors import InvalidRequest, InvalidSignature, WrongMode
 
 TOLERANCE = 300
-"""The most seconds by which Stripe's time of signing may differ from ours."""
+"""The most seconds between the time of Stripe's signature and our time."""
 MAX_BODY = 256 * 1024
 """The most bytes of an event; Stripe's events have a few thousand."""
 
@@ -31,7 +31,7 @@ CHANGES_PLAN = frozenset(
 
 
 class StripeEvent(msgspec.Struct, frozen=True):
-    """The part of Stripe's event that is used: it says that this customer has changed.
+    """The used fields of a Stripe event; the event only says which customer has changed.
 
     The change is fetched from Stripe, because events may arrive late, twice and in any order.
     """
@@ -47,10 +47,10 @@ class StripeEvent(msgspec.Struct, frozen=True):
 def parse_event(
     body: bytes | None, signature: str, secrets: Sequence[str], *, live: bool, now: datetime
 ) -> StripeEvent | None:
-    """Return the event in a body that one of the secrets signed, or None for another object.
+    """Return the event in a signed body, or None if the body holds another kind of object.
 
-    Nothing is parsed from a body that is not signed. Raises InvalidRequest, InvalidSignature,
-    WrongMode.
+    Any of the `secrets` may have signed the body. An unsigned body is not parsed. Raises
+    InvalidRequest, InvalidSignature, WrongMode.
     """
     if body is None or len(body) > MAX_BODY:
         raise _not_an_event()

@@ -1,4 +1,4 @@
-"""Client for AWS services: signed requests with deadlines and the retries of botocore.
+"""Client for AWS services: signed requests with deadlines, retried by botocore's rules.
 
 A call takes the same arguments and raises the same exceptions as botocore's client, but does not
 import that client and its service models; README.md says how much time this saves. A test compares
@@ -28,10 +28,10 @@ from geminichat.runtime import deadlines, http_client
 from geminichat.runtime.http_client import Answer
 
 TARGETS = {"dynamodb": "DynamoDB_20120810", "sqs": "AmazonSQS", "ssm": "AmazonSSM"}
-"""Services with the JSON protocol, and the prefix of the names of their operations."""
+"""The services that use the JSON protocol, each with the prefix of its operation names."""
 
 HOSTS = {"ses": "email"}
-"""The host names of services that differ from the service's name."""
+"""The services whose host name is not the service's name, each with its host name."""
 
 TRANSIENT = {500, 502, 503, 504}
 """Statuses that are retried."""
@@ -73,7 +73,7 @@ class Client:
     ) -> None:
         """Keep the settings; nothing is sent before the first call.
 
-        `url` returns the address to call in place of the service's endpoint.
+        `url` returns the URL to call instead of the service's endpoint.
         """
         self._service = service
         self._url = url or functools.partial(endpoint, service)

@@ -32,14 +32,14 @@ OUTAGES = {
     "RequestLimitExceeded",
     "ThrottlingException",
 }
-"""Error codes that blame DynamoDB, not the request."""
+"""Error codes of failures of DynamoDB, not of the request."""
 
 
 class SharedConnection(Connection):
     """A PynamoDB connection that uses our AWS client; safe to use from threads.
 
-    A call raises the error that `unavailable` returns if DynamoDB is overloaded or does not answer;
-    a write may have taken effect then.
+    If DynamoDB is overloaded or does not answer, a call raises the error that `unavailable`
+    returns. A write may have taken effect all the same.
     """
 
     def __init__(self, client: aws_client.Client, unavailable: Callable[[], Exception]) -> None:

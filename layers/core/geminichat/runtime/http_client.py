@@ -27,21 +27,24 @@ from geminichat.runtime import deadlines
 IDLE_LIMIT = 240.0
 """Seconds after which an idle connection is not reused."""
 IDLE_LIMIT_ONE_ATTEMPT = 20.0
-"""The same for requests that are never retried, because a closed connection would fail them.
+"""Seconds after which an idle connection is not reused for a request that is never retried.
 
-A sandbox that was frozen may not know yet that the other side has closed the connection.
+The other side may have closed the connection while the sandbox was frozen: the request would fail.
 """
 MAX_IDLE = 32
 """The most idle connections to one host."""
 PIECE = 65_536
 """The most bytes of an answer's body that are read at once."""
 LONGEST_LINE = 65_536
-"""Bytes of a line of an answer's head."""
+"""The most bytes of a line in an answer's head."""
 MOST_HEADERS = 100
-"""Lines of an answer's head, and of a chunked body's end."""
+"""The most header lines of an answer, and the most lines after the last chunk of a body."""
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
-"""A folder in the layer, made by layers/build/certificates.py: files named by OpenSSL's hashes."""
+"""The folder of CA certificates that layers/build/certificates.py makes.
+
+OpenSSL finds a certificate by its file name, which is a hash.
+"""
 
 
 class RequestFailed(Exception):
@@ -61,7 +64,7 @@ class Silent(TimedOut):
 
 
 class Answer(NamedTuple):
-    """An answer; header names are lower case."""
+    """An HTTP answer; header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -74,7 +77,7 @@ class _Address(NamedTuple):
     port: int
     path: str
     name: str
-    """The host, with its port unless that is the scheme's default."""
+    """The host, with the port unless it is the scheme's default port."""
 
 
 _idle: dict[tuple[bool, str, int], list[tuple[socket.socket, float]]] = {}
@@ -190,7 +193,7 @@ def stream(
     silence: float,
     whole: float,
 ) -> Stream:
-    """Send a POST once, and return the answer before anything of it is read.
+    """Send a POST once, and return the answer before any of it is read.
 
     Another thread can close the answer while `begin` waits. `silence` is the longest wait for a
     piece of the answer, `whole` the longest time for the whole answer, both in seconds. Raises
@@ -208,7 +211,7 @@ def stream(
 
 
 def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Return the results of two independent calls, waiting only for the longer one.
+    """Run two independent calls at the same time, and return both results.
 
     `second` runs in this thread while `first` waits for the answer to its first request. Raises
     the exception of `first`, or else the exception of `second`.
@@ -223,7 +226,7 @@ def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B
 
 
 class _Overlapped[T]:
-    """A call that runs once, after a request was sent, and keeps its result."""
+    """A call that runs once, after a request of another call was sent, and keeps its result."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -256,7 +259,9 @@ class _Malformed(Exception):
 
 
 class _Response:
-    """Reads an answer from a socket: first `begin`, then `read`, or `read_piece` until it is b"".
+    """A reader of an answer on a socket.
+
+    Call `begin` first, then either `read`, or `read_piece` until it returns b"".
 
     `http.client` would do the same; its import, with the email package, takes 6 % of a cold start.
     """
@@ -264,7 +269,7 @@ class _Response:
     def __init__(self, sock: socket.socket, ends_at: float, silence: float = math.inf) -> None:
         self._file = io.BufferedReader(_DeadlineReader(sock, ends_at, silence))
         self._left: int | None = None
-        """The bytes of the body, or of its chunk, that follow; None: until the connection ends."""
+        """Unread bytes of the body or chunk; None if the body ends when the connection closes."""
         self._chunked = self._in_chunk = False
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -315,7 +320,7 @@ class _Response:
         return piece
 
     def _begin_chunk(self) -> int:
-        """Return the length of the next chunk; read the end of the body if it is 0."""
+        """Return the length of the next chunk; if it is 0, read the rest of the body."""
         if self._in_chunk and self._read_line():
             raise _Malformed("the end of a chunk")
         self._in_chunk = True
@@ -330,7 +335,7 @@ class _Response:
         return length
 
     def _read_lines(self) -> Iterator[str]:
-        """Yield the lines before the next empty one."""
+        """Yield the lines before the next empty line."""
         for _ in range(MOST_HEADERS + 1):
             line = self._read_line()
             if not line:
@@ -430,7 +435,7 @@ def _take_idle(address: _Address, idle: float) -> socket.socket | None:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Return whether the other side has closed the connection, which then becomes readable."""
+    """Return whether the other side has closed an idle connection, which makes it readable."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
@@ -462,7 +467,7 @@ def _connect(address: _Address, timeout: float) -> socket.socket:
 
 
 def _open_tunnel(address: _Address, proxy: tuple[str, int], timeout: float) -> socket.socket:
-    """Return a connection to the address by way of a proxy. Raises OSError."""
+    """Return a connection to the host through a proxy. Raises OSError."""
     from http.client import HTTPSConnection  # no function has a proxy on Lambda
 
     tunnel = HTTPSConnection(*proxy, timeout=timeout, context=tls())

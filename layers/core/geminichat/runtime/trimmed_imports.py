@@ -1,9 +1,9 @@
 """Skip unused modules of five libraries, because importing them would slow cold starts down.
 
 While a `with` block imports a library, a placeholder replaces each skipped module. The placeholder
-has the given names, and loads the real module when another name is used. No package is changed, and
-a later import gets the real module. README.md says how much time each block saves, and how to
-remove it.
+has the given attributes, and loads the real module when another attribute is used. No package is
+changed, and a later import gets the real module. README.md says how much time each block saves, and
+how to remove it.
 
 Python 3.15 makes this module unnecessary (PYTHON_LAZY_IMPORTS).
 """
@@ -69,9 +69,10 @@ def trim_pyjwt() -> AbstractContextManager[None]:
 
 @contextmanager
 def skip_modules(modules: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-    """Replace modules by placeholders with the given names while the block runs.
+    """Replace modules by placeholders while the block runs.
 
-    Modules that are already imported are not replaced.
+    `modules` maps each module's name to the attributes of its placeholder. Modules that are
+    already imported are not replaced.
     """
     placeholders = {
         name: _placeholder(name, given)

@@ -1,4 +1,4 @@
-"""Change notices in Redis: each announces a change to a user's list of rooms before the change.
+"""Change notices in Redis: each announces a change to a user's list of rooms.
 
 A notice drops the cached list; `room_list_cache` says when a list may be cached again.
 """
@@ -12,10 +12,10 @@ from geminichat.domain import times
 from geminichat.upstash import redis
 
 VERSION = 2
-"""The version of the keys' format, so that old and new code can run at the same time."""
+"""The version in the Redis keys: code of an older version uses other keys."""
 
 NOTICE_LIFETIME = 15
-"""Seconds; longer than the time-out of every function that reads or changes rooms."""
+"""The lifetime of a notice in seconds. No function that reads or changes rooms runs longer."""
 
 ANNOUNCE = """
 local function announce(list, notices, notice, seconds, now)
@@ -41,12 +41,12 @@ that time, and `titled` does not change it.
 
 
 def list_keys(user_id: str) -> list[str]:
-    """Return the keys of a user's cached list and of its change notices."""
+    """Return the Redis keys of a user's cached list and of its change notices."""
     return [f"rooms:{VERSION}:{user_id}", f"room-notices:{VERSION}:{user_id}"]
 
 
 def announce(notice: str, user_id: str) -> None:
-    """Drop a user's cached list, and cache none until the change is seen in the table.
+    """Drop a user's cached list, and cache no list that could lack the change.
 
     Call this before the change is written.
     """

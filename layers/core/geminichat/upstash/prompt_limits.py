@@ -1,9 +1,8 @@
-"""Prompt counts in Redis in front of the usage table, so that most refusals read only the session.
+"""Prompt counts in Redis: most refusals need no read of the usage table.
 
 Redis refuses only prompts that the table refuses too. The usage table confirms the first refusal,
-and a signed note of it is stored in Redis. While the note is fresh, Redis refuses without the
-table. An admission is only a forecast: the conditions of the transaction that stores the prompt
-decide.
+and a signed note of the refusal is stored in Redis. While the note is fresh, Redis refuses without
+the table. An admission is only a forecast: the transaction that stores the prompt decides.
 """
 
 from datetime import datetime, timedelta
@@ -17,12 +16,12 @@ from geminichat.domain.quota import DAILY_PROMPTS, Allowance
 from geminichat.upstash import change_notices, redis, signed_values
 
 VERSION = 2
-"""The version of the keys' format, so that old and new code can run at the same time."""
+"""The version in the Redis keys: code of an older version uses other keys."""
 
 LIFETIME = 600
 """Seconds for which a cached plan and count are used before the table is read again."""
 NOTE_LIFETIME = 5
-"""Seconds for which a refusal that the table confirmed is not confirmed again."""
+"""Seconds for which Redis refuses without the table, after the table has confirmed a refusal."""
 
 _ADMIT = (
     change_notices.ANNOUNCE
@@ -76,7 +75,7 @@ _FORGET = "return redis.call('DEL', KEYS[1], KEYS[2])"
 def admit(user_id: str, now: datetime, notice: str) -> Allowance | None:
     """Count one more prompt and return the new allowance, or None if only the table can decide.
 
-    The same call announces the change notice to the cache of the user's list of rooms. Raises
+    The same Redis call stores the change notice for the user's list of rooms. Raises
     TooManyRequests if a limit is reached and a fresh note confirms the refusal.
     """
     empty = Allowance(
@@ -119,7 +118,7 @@ def store(allowance: Allowance, *, refused: bool = False) -> None:
 
 
 def forget_day(user_id: str, day: str) -> None:
-    """Delete the cached count of a day after the table has refunded one of its prompts."""
+    """Delete the cached count of a day after the table has refunded a prompt of that day."""
     redis.evaluate(_FORGET, _keys(user_id, day), [])
 
 
@@ -144,17 +143,17 @@ def _refusal(refused: Allowance) -> str:
 
 
 def quota_key(user_id: str, day: str) -> str:
-    """Return the key of a user's plan and prompt count on a day."""
+    """Return the Redis key of a user's plan and prompt count on a day."""
     return f"quota:{VERSION}:{user_id}:{day}"
 
 
 def refusal_key(user_id: str, day: str) -> str:
-    """Return the key of the note that the table refused a user."""
+    """Return the Redis key of the note that the table refused a user's prompt."""
     return f"refusal:{VERSION}:{user_id}:{day}"
 
 
 def burst_key(user_id: str, window_start: datetime) -> str:
-    """Return the key of a user's prompt count in a burst window."""
+    """Return the Redis key of a user's prompt count in a burst window."""
     return f"burst:{VERSION}:{user_id}:{int(window_start.timestamp())}"
 
 

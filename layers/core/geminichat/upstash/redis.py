@@ -24,7 +24,7 @@ TIMEOUT = 0.5
 BREAK = 5.0
 """Seconds for which no call is made after a failed call."""
 UNAVAILABLE = r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b"
-"""Errors that every command gets: a limit of Upstash's plan is reached, or the token is wrong."""
+"""Errors that make every command fail: Upstash's plan is used up, or the token is wrong."""
 
 
 class Redis(Commands):

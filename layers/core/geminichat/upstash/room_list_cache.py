@@ -1,13 +1,13 @@
 """The cache of a user's list of rooms: ten minutes in Redis.
 
-Every change to the list is announced by a *change notice* before it is written to the table. The
-notice drops the cached list, and no list is stored until a reader has seen the change in the table
-or the notice has expired; a reader who read the table before the notice stores nothing either. So a
-cached list is never older than an answered change, even if a caller is slow or dies. Only a change
-that could not be announced, because Redis was unreachable, may be missing for the ten minutes.
+A *change notice* is stored before a change to the list is written to the table. The notice deletes
+the cached list. After that, a list is cached only if it shows the change, if the change cannot
+alter it, or if the notice has expired. A request that read the table before the notice caches
+nothing. So a cached list is never older than an answered change, even if a caller is slow or dies.
+A change without a notice, because Redis was unreachable, may be missing for ten minutes.
 
-Per user, only the first page with the last requested limit is cached, with a MAC over the page and
-the user.
+Only one page per user is cached: the first page with the last requested limit. A MAC protects the
+page and binds it to the user.
 """
 
 import time
@@ -22,7 +22,7 @@ from geminichat.upstash.change_notices import NOTICE_LIFETIME, VERSION, list_key
 LIFETIME = 600
 """Seconds for which a list is cached."""
 FILL_TIMEOUT = 2
-"""Seconds for which one reader fills the cache while the others wait for it."""
+"""Seconds for which one request fills the cache while other requests wait."""
 MAX_SIZE = 24_000
 """Bytes of the largest page that is cached."""
 
@@ -52,12 +52,12 @@ return 1
 
 
 class Notices(msgspec.Struct, frozen=True):
-    """The change notices that a reader found; it needs them to fill the cache."""
+    """The change notices that a request found in Redis, and needs to fill the cache."""
 
     latest: str
     """The latest notice, or ""."""
     pending: list[str]
-    """Notices of changes that may still be written, or were written and not seen yet."""
+    """Notices of changes that were not seen in the table yet."""
     expired: list[str]
     """Notices of changes by functions that must have timed out by now."""
 
@@ -73,9 +73,9 @@ def _context(user_id: str, limit: int) -> str:
 def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | None]:
     """Return the cached first page of a user's rooms, or the notices that are needed to cache it.
 
-    On a miss one caller reads the table at once; the others wait up to two seconds for the page
-    that it stores, so that a stampede costs one read of the table. Returns neither if Redis is
-    unreachable, or if no page was stored in this time.
+    On a miss, the first caller gets the notices and reads the table. All other callers wait up to
+    two seconds for the page that the first caller caches. Returns neither a page nor notices if
+    Redis is unreachable, or if no page was cached in this time.
     """
     deadline = time.monotonic() + FILL_TIMEOUT
     pause = 0.025
