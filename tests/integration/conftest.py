@@ -58,7 +58,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def moments(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Add the time since collection to a module's moments, such as NOW, before its tests begin.
+    """Move a module's moments, such as NOW, to the present before the tests of the module begin.
 
     Otherwise tokens that are issued at NOW would have expired after 15 minutes of a run. The new
     moments are not in the future, because all modules were imported before `COLLECTED`. A moment
@@ -185,7 +185,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
     """The order of the writes of every transaction: reversed, unless a test is run for each order.
 
-    So no test depends on the order; the end-to-end tests have the order of the code.
+    Therefore no test depends on the order in the code, which the end-to-end tests use.
     """
     with write_orders.in_order(write_orders.ORDERS[getattr(request, "param", "reversed")]):
         yield

@@ -31,7 +31,7 @@ GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa
 
 @pytest.fixture(autouse=True)
 def tables_of_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read tables from MiniStack, where stacks create them even in a run on DynamoDB Local."""
+    """Read tables from MiniStack, because stacks create their tables there in every run."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
 
 
@@ -176,7 +176,7 @@ def test_a_change_set_that_adds_a_global_index_is_accepted(deployed: Stage) -> N
     stack.refuse_data_loss(stacks, plan_update(deployed, added))
 
 
-def test_the_stack_policy_denies_replacing_and_removing_tables_buckets_and_queues(
+def test_the_stack_policy_protects_tables_and_buckets_and_queues(
     deployed: Stage,
 ) -> None:
     """The test reads the policy, because MiniStack does not enforce it."""
@@ -227,7 +227,7 @@ def test_a_failed_first_deployment_is_explained_and_its_empty_stack_is_deleted(
     assert stack.status(stacks, stage.stack) is None
 
 
-def test_destroy_deletes_stack_tables_buckets_and_secrets(deployed: Stage) -> None:
+def test_destroy_deletes_the_stack_and_its_data_and_its_secrets(deployed: Stage) -> None:
     [table], [bucket] = destroy.tables_of(deployed), destroy.buckets_of(deployed)
     boto3.client("s3").put_object(Bucket=bucket, Key="u_1/e_1.zip", Body=b"zip")
     lines = list(destroy.destroy(deployed, lambda _: deployed.name))
@@ -450,7 +450,7 @@ Outputs:
 
 @pytest.fixture
 def on_aws() -> Iterator[None]:
-    """A stack of the stage dev with a log group, and with an API address that does not answer."""
+    """A stack of the stage dev with a log group, and with an API URL that does not answer."""
     stacks = boto3.client("cloudformation", region_name="eu-west-1")
     body = STACK % f"http://127.0.0.1:{free_port()}"
     stacks.create_stack(StackName="geminichat-dev", TemplateBody=body)

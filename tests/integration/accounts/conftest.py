@@ -1,4 +1,4 @@
-"""A small table of users, because these tests search it by identity."""
+"""A users table with few items, because these tests read the whole table."""
 
 import pytest
 

@@ -46,7 +46,7 @@ def ann(api: Api) -> Person:
 
 
 def prepare(name: str, api: Api) -> Person:
-    """Return a user that the act can be applied to, with three prompts counted today."""
+    """Return a user who has three counted prompts and to whom the act can be applied."""
     person = Person(api)
     assert person.me().status == 200
     Usage(person.id, times.day(NOW), prompts=3, attempts=4).save()
@@ -67,7 +67,7 @@ def read_state(user_id: str) -> tuple[Any, ...]:
     return granted, counts, users.sessions_of(user), user.purge_at, export, bool(user.banned_at)
 
 
-def test_an_operator_finds_a_user_by_id_email_number_or_customer_id(ann: Person) -> None:
+def test_an_operator_finds_a_user_by_each_id_and_each_identity(ann: Person) -> None:
     second = Person(ann.api, new_mobile())
     assert ann.add_identity(second, PROOF).status == 200
     customer = f"cus_{ids.new('x')}"
@@ -88,7 +88,7 @@ def test_an_operator_finds_a_user_by_id_email_number_or_customer_id(ann: Person)
         ("ann@", "bad-request"),
     ],
 )
-def test_an_error_about_an_unknown_or_malformed_user_quotes_the_argument(
+def test_an_error_about_an_unknown_user_quotes_the_operators_argument(
     named: str, code: str
 ) -> None:
     answer = operators.ask(ask="who", named=named)
@@ -96,7 +96,9 @@ def test_an_error_about_an_unknown_or_malformed_user_quotes_the_argument(
     assert named in answer["message"]
 
 
-def test_the_description_of_an_account_has_no_content_title_or_secret(ann: Person) -> None:
+def test_the_description_of_an_account_has_no_prompt_and_no_title_and_no_secret(
+    ann: Person,
+) -> None:
     room = ann.open_room("A secret title")
     failed = ann.ask(room, "A secret question")
     [prompt] = prompts(room)
@@ -123,9 +125,7 @@ def test_the_description_of_an_account_has_no_content_title_or_secret(ann: Perso
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_the_audit_records_the_operator_the_time_and_the_reason_of_an_act(
-    api: Api, name: str
-) -> None:
+def test_the_audit_records_who_made_an_act_and_when_and_why(api: Api, name: str) -> None:
     ann = prepare(name, api)
     before, began = read_state(ann.id), times.text(datetime.now(UTC))
     act = operators.new_act(name, ann.id, **ACTS[name])
@@ -146,7 +146,7 @@ def test_the_audit_records_the_operator_the_time_and_the_reason_of_an_act(
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_a_dry_run_of_an_act_has_the_same_message_and_changes_nothing(api: Api, name: str) -> None:
+def test_a_dry_run_shows_the_message_of_the_act_and_changes_nothing(api: Api, name: str) -> None:
     ann = prepare(name, api)
     before, recorded = read_state(ann.id), len(operators.read_audit(ann.id))
     with WIRE.watch() as tries:
@@ -297,7 +297,7 @@ def test_the_number_of_prompts_that_were_given_back_is_recorded(api: Api) -> Non
     assert entry["details"] == done["details"] == {"prompts": 3}
 
 
-def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> None:
+def test_a_user_can_send_prompts_again_after_an_operator_has_given_them_back(ann: Person) -> None:
     room = ann.open_room()
     Usage(ann.id, times.day(NOW), prompts=5, attempts=5).save()
     check_problem(ann.send(room), 429, "quota-exceeded")
@@ -311,7 +311,7 @@ def test_an_export_by_an_operator_is_announced_to_every_identity_and_shown_only_
     second = Person(ann.api, new_mobile())
     assert ann.add_identity(second, PROOF).status == 200
     said = operators.act("export", ann.id)
-    assert "http" not in str(said), "the operator is shown an address"
+    assert "http" not in str(said), "the operator is shown the URL of the archive"
     for identity in (ann, second):
         assert "copy of all data" in identity.messages()[-1]
     assert ann.get("/user/export").data["status"] == "preparing"
@@ -326,7 +326,7 @@ def test_an_operator_cannot_export_a_banned_account(api: Api) -> None:
     assert read_state(ann.id)[4] == []
 
 
-def test_the_notice_of_a_banned_accounts_deletion_does_not_say_that_a_login_keeps_the_account(
+def test_a_banned_users_deletion_notice_does_not_say_that_a_login_keeps_the_account(
     ann: Person,
 ) -> None:
     operators.act("ban", ann.id)
@@ -401,7 +401,7 @@ def test_an_operator_of_another_aws_account_is_refused(
     assert operators.read_audit(ann.id) == []
 
 
-def test_an_act_is_unavailable_while_sts_cannot_identify_its_operator(api: Api) -> None:
+def test_an_act_fails_as_unavailable_while_sts_cannot_identify_the_operator(api: Api) -> None:
     ann = prepare("ban", api)
     WIRE.cut("sts.GetCallerIdentity", "refused")
     assert operators.send(operators.new_act("ban", ann.id))["error"] == "unavailable"
@@ -440,7 +440,7 @@ def test_a_granted_pro_plan_begins_at_once_and_ends_on_time_even_if_redis_still_
 
 
 def read_redis_plan(person: Person) -> Any:
-    """Return the plan of a person that Redis has cached."""
+    """Return the person's plan from the cache in Redis."""
     return redis.evaluate(
         "return redis.call('HGET', KEYS[1], 'plan')",
         [prompt_limits.quota_key(person.id, times.day(NOW))],

@@ -28,7 +28,7 @@ STRANGERS = "the stranger's password"
 
 @dataclass
 class Stranger:
-    """A person who signed up with the owner's identity: the tokens, a room and a message."""
+    """A stranger who signed up with the owner's identity, and the stranger's data."""
 
     person: Person
     tokens: dict[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ def sign_up_again(owner: Person) -> None:
 
 
 def add_to_an_account(owner: Person) -> None:
-    """Add the identity to an account that its owner has under another identity."""
+    """Add the identity to an account of the owner with another identity."""
     first = Person(owner.api)
     first.prove(at=NOW)
     assert first.add_identity(owner, at=LATER).status == 200
@@ -219,10 +219,10 @@ def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
     assert len(ann.messages()) <= 2 + 1 + addresses
 
 
-def test_attacks_from_a_hundred_addresses_block_codes_and_passwords_for_strangers_only(
+def test_attacks_from_a_hundred_ip_addresses_do_not_lock_out_the_owners_device(
     api: Api,
 ) -> None:
-    """The owner's device can still log in."""
+    """The limits block codes and passwords for all other callers."""
     ann = Person.with_password(api, at=NOW)
     device = ann.device_token
     for n in range(100):

@@ -56,7 +56,7 @@ def test_a_later_code_logs_in_the_same_user_and_ends_no_session(api: Api, new: N
 
 
 @pytest.mark.parametrize("holds", ["a challenge", "no challenge"])
-def test_five_of_fifty_parallel_wrong_codes_are_compared(api: Api, holds: str) -> None:
+def test_only_five_of_fifty_parallel_wrong_codes_are_compared(api: Api, holds: str) -> None:
     ann = Person(api, new_mobile())
     asked = ann.ask_for_code().data
     more = {"challenge": asked["challenge"]} if holds == "a challenge" else {}
@@ -173,7 +173,9 @@ def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> N
     assert len(shown) == 1
 
 
-def test_an_earlier_code_stays_valid_when_the_same_caller_requests_another(api: Api) -> None:
+def test_an_earlier_code_stays_valid_after_the_same_caller_has_requested_a_new_code(
+    api: Api,
+) -> None:
     ann, now = Person(api), datetime.now(UTC)
     ann.ask_for_code(at=now)
     older, later = ann.code(), now + timedelta(seconds=30)
@@ -224,7 +226,7 @@ def test_a_code_is_bound_to_its_purpose_and_its_identity(api: Api) -> None:
         check_problem(bob.verify(ann.code(), at=later), 400, "invalid-code")
 
 
-def test_the_table_of_codes_contains_neither_the_code_nor_the_callers_address(
+def test_the_table_of_codes_contains_no_code_and_no_ip_address_of_a_caller(
     api: Api, source: str
 ) -> None:
     ann = Person(api)
@@ -345,7 +347,7 @@ def request_code_from(api: Api, source: str, how: str, at: datetime) -> int:
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: Api) -> None:
+def test_an_ip_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: Api) -> None:
     at = datetime(2026, 1, 1, 9, 59, 50, tzinfo=UTC)
     asked = [
         request_code_from(api, "198.51.100.1", how, at) for how in ("send", "forgot", "sign up")
@@ -363,7 +365,7 @@ def test_an_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: A
 
 
 @pytest.mark.usefixtures("limited")
-def test_parallel_requests_for_codes_share_the_limit_of_their_address(api: Api) -> None:
+def test_parallel_requests_for_codes_share_the_limit_of_their_ip_address(api: Api) -> None:
     at = datetime(2026, 1, 2, 9, tzinfo=UTC)
     people = [Person(api, new_mobile()) for _ in range(12)]
     source = "2001:db8:0:1::7"
@@ -371,12 +373,12 @@ def test_parallel_requests_for_codes_share_the_limit_of_their_address(api: Api) 
     assert sorted(reply.status for reply in replies) == [200] * LIMIT + [429] * (12 - LIMIT)
     assert sum(bool(one.messages()) for one in people) == LIMIT
     assert request_code_from(api, "2001:db8:0:1:ffff::1", "send", at) == 429, (
-        "another address of the same /64 has a limit of its own"
+        "another IP address of the same /64 has a limit of its own"
     )
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_sign_up_without_a_code_does_not_count_towards_the_code_limit_of_an_address(
+def test_a_sign_up_without_a_code_does_not_count_towards_the_limit_of_an_ip_address(
     api: Api,
 ) -> None:
     at = datetime(2026, 1, 3, 9, tzinfo=UTC)
@@ -385,7 +387,7 @@ def test_a_sign_up_without_a_code_does_not_count_towards_the_code_limit_of_an_ad
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_headers_show_the_remaining_codes_of_the_caller_and_of_its_address(api: Api) -> None:
+def test_the_headers_show_the_remaining_codes_of_the_caller_and_of_its_ip_address(api: Api) -> None:
     at = datetime(2026, 1, 4, 9, tzinfo=UTC)
     ann, bob = Person(api, new_mobile()), Person(api, new_mobile())
     signed_up = ann.sign_up(at=at, source="198.51.100.3")
@@ -412,7 +414,7 @@ def test_the_headers_do_not_show_the_codes_that_other_callers_requested(api: Api
 
 
 @pytest.mark.usefixtures("limited")
-def test_codes_are_counted_per_ipv6_prefix_of_64_56_and_48_bits(api: Api) -> None:
+def test_codes_are_counted_per_ipv6_prefix_of_64_and_56_and_48_bits(api: Api) -> None:
     at = datetime(2026, 1, 6, 9, tzinfo=UTC)
     asked = [request_code_from(api, f"2001:db8:1:{n:x}::1", "send", at) for n in range(14)]
     assert asked == [200] * 12 + [429] * 2, "the limit of a /56 is not four times that of a /64"
@@ -421,7 +423,7 @@ def test_codes_are_counted_per_ipv6_prefix_of_64_56_and_48_bits(api: Api) -> Non
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_wrong_codes_of_an_address_for_all_identities_count_towards_one_limit(api: Api) -> None:
+def test_wrong_codes_from_one_ip_address_for_several_identities_share_one_limit(api: Api) -> None:
     at = datetime(2026, 1, 7, 9, tzinfo=UTC)
     tries = [Person(api).verify("123456", at=at, source="198.51.100.4") for _ in range(7)]
     assert [reply.status for reply in tries] == [400] * 6 + [429]
@@ -500,7 +502,7 @@ def test_a_right_code_resets_the_count_of_wrong_codes(api: Api) -> None:
     assert ann.prove(at=day + timedelta(minutes=1))
 
 
-def test_a_device_that_logged_in_before_is_exempt_from_the_wrong_codes_of_strangers(
+def test_wrong_codes_of_strangers_do_not_block_a_device_that_logged_in_before(
     api: Api,
 ) -> None:
     ann = Person(api)
@@ -543,7 +545,7 @@ def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: s
 # ── Text messages ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_text_messages_are_sent_only_to_the_countries_in_the_parameter(
+def test_text_messages_are_sent_only_to_numbers_of_the_allowed_countries(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMS_COUNTRIES", "DE,US")

@@ -102,7 +102,7 @@ def prepare(step: str, ann: Person) -> Callable[[], Reply]:
 
 
 def list_calls(step: str, api: Api) -> list[str]:
-    """Return the calls to DynamoDB of a step without failures."""
+    """Return the DynamoDB calls that a step makes if nothing fails."""
     act = prepare(step, Person(api, new_mobile()))
     with WIRE.watch() as tries:
         assert act().status < 300
@@ -173,7 +173,7 @@ def read_state(ann: Person) -> object:
 
 
 def assert_whole(ann: Person) -> None:
-    """Check that users, records and purges are consistent."""
+    """Check that users, identity records and purges are consistent."""
     for identity in list_identities(ann):
         record, users = record_of(identity), users_named(identity)
         owned = record is not None and not record.replaced

@@ -22,7 +22,7 @@ def identity(api: Api) -> Identity:
     return Person(api).identity
 
 
-def test_an_identity_is_free_after_its_sign_up_has_expired(identity: Identity) -> None:
+def test_an_identity_can_sign_up_again_after_its_sign_up_has_expired(identity: Identity) -> None:
     transact(identities.register(identity, "u_1", None, NOW))
     assert not transact_if(identities.register(identity, "u_2", None, NOW + WEEK - timedelta(1)))
     assert identities.find(identity, NOW + WEEK) is None

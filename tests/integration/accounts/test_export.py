@@ -123,7 +123,7 @@ def test_an_archive_has_every_room_even_if_rooms_change_while_it_is_written(
 # ── Access ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
+def test_the_url_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
     export = make_export(ann, writer)
     assert export["urlExpiresAt"][:16] == (NOW + timedelta(minutes=15)).isoformat()[:16]
     assert archives.fetch(export["url"]).headers["content-type"] == "application/zip"

@@ -255,7 +255,7 @@ def test_a_pause_never_lasts_longer_than_an_hour(api: Api) -> None:
     assert refused.headers["retry-after"] == "3600"
 
 
-def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api) -> None:
+def test_only_six_of_thirty_parallel_wrong_passwords_are_compared(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     replies = at_once([lambda: ann.log_in("wrong password")] * 30)
@@ -263,7 +263,7 @@ def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api)
     check_problem(ann.log_in(), 429, "too-many-requests")
 
 
-def test_a_right_and_a_wrong_password_get_the_same_429_if_others_reach_the_limit_meanwhile(
+def test_a_right_password_gets_the_same_429_as_a_wrong_one_if_others_reach_the_limit(
     api: Api, wire: Wire
 ) -> None:
     ann = Person(api)
@@ -294,7 +294,7 @@ def test_a_pause_after_wrong_passwords_applies_to_one_caller_and_all_spellings_o
     assert ann.log_in(source="198.51.100.77").status == 200
 
 
-def test_wrong_passwords_for_many_accounts_from_one_address_are_limited(api: Api) -> None:
+def test_wrong_passwords_for_many_accounts_from_one_ip_address_are_limited(api: Api) -> None:
     replies = [Person(api).log_in("wrong password", at=START) for _ in range(22)]
     assert [reply.status for reply in replies] == [401] * 21 + [429]
     left = [reply.headers["ratelimit"] for reply in replies]
@@ -325,13 +325,13 @@ def test_a_right_password_resets_the_count_of_wrong_passwords(api: Api) -> None:
         assert ann.log_in().status == 200
 
 
-def test_any_number_of_right_passwords_from_one_address_is_accepted(api: Api) -> None:
+def test_any_number_of_right_passwords_from_one_ip_address_is_accepted(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     assert [ann.log_in().status for _ in range(30)] == [200] * 30
 
 
-def test_wrong_current_passwords_are_counted_for_their_session_only(api: Api) -> None:
+def test_wrong_current_passwords_are_counted_per_session(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     wrong = {"currentPassword": "wrong password"}
@@ -425,7 +425,7 @@ def test_device_tokens_end_when_the_owner_or_an_operator_secures_the_account(
     assert not is_known_device(ann, stolen, at)
     asked = ann.ask_for_code(device_token=stolen, at=at)
     check_problem(ann.ask_for_code(at=at), 429, "too-many-requests")
-    assert asked.status == 200, "the ended device token prevented a code"
+    assert asked.status == 200, "a code was refused because of the ended device token"
     device = ann.verify(ann.code(), at=at).data["deviceToken"]
     assert is_known_device(ann, device, at)
 

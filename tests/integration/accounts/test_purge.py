@@ -27,7 +27,7 @@ def no_other_purge() -> None:
 
 
 def sign_up_stranger(api: Api, identity: Person) -> tuple[str, str]:
-    """Sign up with a person's identity and use the API; return the ids of the user and its room."""
+    """Sign up with a person's identity and use the API; return the user's id and the room's id."""
     stranger = Person(api, identity.identity)
     stranger.sign_up(PASSWORD, at=NOW)
     room = stranger.open_room("Planted")

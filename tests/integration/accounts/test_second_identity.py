@@ -37,7 +37,7 @@ def new_proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
 
 
 def new_with_two_identities(api: Api) -> tuple[Person, Person]:
-    """Return two persons, one per identity of a new account with an email and a mobile number."""
+    """Return a new account with two identities as two persons, one for each identity."""
     email, mobile = new_proven(api), Person(api, new_mobile())
     assert add(email, mobile).status == 200
     return email, mobile
@@ -175,7 +175,7 @@ def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str
 def test_an_identity_that_a_thief_added_and_then_replaced_cannot_be_restored(
     api: Api, moves: str, by: str
 ) -> None:
-    """An identity can be restored only if the account had it before its current identity."""
+    """The owner's identity can be restored; the thief's identities cannot."""
     ann, thief, other = new_proven(api), Person(api), Person(api)
     at = LATER
     steps = {"onwards": [thief, other], "back": [thief, ann]}.get(moves, [thief, ann, other])
@@ -215,7 +215,7 @@ def test_the_restoration_of_an_identity_removes_every_identity_that_was_added_la
 
 
 def test_a_reset_removes_an_identity_that_was_added_within_seven_days(api: Api) -> None:
-    """The notice of an added identity says to reset the password if someone else has added it."""
+    """The notice of an added identity tells the owner to reset the password after a theft."""
     ann, number = new_proven(api), Person(api, new_mobile())
     assert add(ann, number).status == 200
     assert "reset your password now" in ann.messages()[-1]
@@ -233,20 +233,20 @@ def test_a_reset_keeps_an_identity_that_was_added_more_than_seven_days_ago(api: 
     assert number.prove(at=later)["user"]["id"] == ann.id
 
 
-def test_a_reset_by_an_added_identity_keeps_the_first_identity(api: Api) -> None:
+def test_a_reset_with_a_code_to_an_added_identity_keeps_the_first_identity(api: Api) -> None:
     email, mobile = new_with_two_identities(api)
     log_in_or_reset(mobile, "reset", LATEST)
     assert email.prove(at=LATEST + timedelta(minutes=1))["user"]["id"] == email.id
 
 
 def request_code(person: Person, purpose: str, at: datetime) -> str:
-    """Request a code for a purpose, and return it."""
+    """Request a code for a purpose, and return the code."""
     assert person.ask_for_code(purpose, at=at).status == 200
     return person.code()
 
 
 def request_proof(held: Person, at: datetime) -> dict[str, str]:
-    """Request a code for an identity 31 s later, and return it as a fresh proof."""
+    """Return a fresh proof: a code that is requested 31 s after `at`."""
     return held.confirm(at=at + timedelta(seconds=31))
 
 
@@ -286,7 +286,7 @@ def test_a_code_for_adding_an_identity_is_required_and_is_valid_once(api: Api) -
     check_problem(post(code), 400, "invalid-code")
 
 
-def test_one_of_two_numbers_added_in_parallel_is_kept(api: Api) -> None:
+def test_one_of_two_mobile_numbers_added_in_parallel_is_kept(api: Api) -> None:
     ann = Person.with_password(api, at=NOW)
     numbers = [Person(api, new_mobile()) for _ in range(3)]
     replies = at_once([partial(add, ann, one, currentPassword=PASSWORD) for one in numbers])
@@ -301,7 +301,7 @@ def _is_owned(number: Person) -> bool:
     return record is not None and not record.replaced
 
 
-def test_a_number_added_by_two_users_in_parallel_belongs_to_one_of_them(api: Api) -> None:
+def test_a_mobile_number_added_by_two_users_in_parallel_belongs_to_only_one_user(api: Api) -> None:
     number, people = Person(api, new_mobile()), [new_proven(api), new_proven(api)]
     number.ask_for_code("link", at=LATER)
     code = number.named | {"otp": number.code()}

@@ -189,7 +189,7 @@ def test_the_table_of_sessions_contains_no_refresh_token(api: Api) -> None:
         assert token.family not in kept
 
 
-def test_logout_ends_the_session_of_its_token_only(api: Api) -> None:
+def test_a_logout_ends_only_its_own_session(api: Api) -> None:
     ann = Person(api)
     here, there = ann.sign_up().data, ann.log_in().data
     reply = api.post("/auth/logout", token=here["token"])

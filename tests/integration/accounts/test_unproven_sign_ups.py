@@ -49,7 +49,7 @@ def test_a_strangers_password_and_sessions_end_when_the_owner_resets_the_passwor
 
 
 @either
-def test_an_unproven_sign_up_that_is_not_in_use_is_replaced_by_the_next_sign_up_and_deleted(
+def test_the_next_sign_up_replaces_and_deletes_an_unproven_sign_up_that_is_not_in_use(
     api: Api, new: New
 ) -> None:
     someone = Person(api, new())
@@ -97,7 +97,9 @@ def test_the_first_proof_creates_a_new_account_without_the_data_of_the_unproven_
 
 
 @either
-def test_an_unproven_account_is_kept_by_a_proof_with_the_accounts_token(api: Api, new: New) -> None:
+def test_a_proof_with_the_token_of_an_unproven_account_keeps_the_account(
+    api: Api, new: New
+) -> None:
     ann = Person(api, new())
     mine = ann.sign_up(at=NOW).data
     room = ann.open_room("Mine")
@@ -135,7 +137,7 @@ def test_a_user_can_log_in_by_code_with_an_expired_token_of_another_account(
 
 @either
 @pytest.mark.parametrize("holds", ["an ended session", "another account's token"])
-def test_a_proof_with_the_token_of_an_ended_session_or_another_account_creates_a_new_account(
+def test_a_proof_with_the_token_of_another_account_or_ended_session_creates_an_account(
     api: Api, new: New, holds: str
 ) -> None:
     stranger, owner = Person(api, identity := new()), Person(api, identity)
@@ -151,7 +153,7 @@ def test_a_proof_with_the_token_of_an_ended_session_or_another_account_creates_a
 
 
 @either
-def test_a_sign_up_that_began_before_another_was_stored_is_refused(api: Api, new: New) -> None:
+def test_a_sign_up_is_refused_if_another_sign_up_is_stored_meanwhile(api: Api, new: New) -> None:
     someone = Person(api, new())
     before = datetime.now(UTC)
     winner = someone.sign_up(PASSWORD).data
@@ -226,7 +228,7 @@ def test_a_sign_up_with_a_number_and_a_password_returns_tokens_and_sends_a_code(
     assert len(ann.messages()) == 1
 
 
-def test_a_sign_up_with_an_email_sends_no_message(api: Api) -> None:
+def test_a_sign_up_with_an_email_address_sends_no_code(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     assert ann.messages() == []

@@ -57,7 +57,7 @@ class WorkCounter:
 
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch, redis: StandIn, api: Api) -> WorkCounter:
-    """A counter; the handlers have read their secrets before."""
+    """A counter that starts after the handlers have read their secrets."""
     for new in (new_email, new_mobile):
         warm = Person(api, new())
         warm.ask_for_code()
@@ -79,7 +79,7 @@ def someone(request: pytest.FixtureRequest, api: Api) -> Person:
     return ann
 
 
-def test_a_wrong_password_takes_the_same_calls_with_or_without_an_account(
+def test_a_wrong_password_causes_the_same_calls_with_or_without_an_account(
     counter: WorkCounter, someone: Person
 ) -> None:
     with counter.count() as work:
@@ -88,7 +88,7 @@ def test_a_wrong_password_takes_the_same_calls_with_or_without_an_account(
 
 
 @pytest.mark.parametrize("request_code", [Person.ask_for_code, Person.forget_password])
-def test_a_request_for_a_code_takes_the_same_calls_with_or_without_an_account(
+def test_a_request_for_a_code_causes_the_same_calls_with_or_without_an_account(
     counter: WorkCounter, someone: Person, request_code: Callable[..., Reply]
 ) -> None:
     with counter.count() as work:
@@ -96,7 +96,7 @@ def test_a_request_for_a_code_takes_the_same_calls_with_or_without_an_account(
     assert work == Work([BATCH_GET, TRANSACT, MAIL], hashes=0)
 
 
-def test_a_wrong_code_takes_the_same_calls_with_or_without_an_account(
+def test_a_wrong_code_causes_the_same_calls_with_or_without_an_account(
     counter: WorkCounter, someone: Person
 ) -> None:
     someone.ask_for_code(at=NOW)
@@ -107,7 +107,7 @@ def test_a_wrong_code_takes_the_same_calls_with_or_without_an_account(
         assert work == Work([BATCH_GET, TRANSACT], hashes=0)
 
 
-def test_each_account_endpoint_takes_its_expected_calls_and_hashes(
+def test_each_account_endpoint_causes_the_expected_calls_and_hashes(
     counter: WorkCounter, api: Api
 ) -> None:
     ann, bob = Person(api), Person(api, new_mobile())
@@ -120,7 +120,7 @@ def test_each_account_endpoint_takes_its_expected_calls_and_hashes(
     with counter.count() as work:
         assert bob.verify(bob.code(), at=NOW).status == 200
     assert work == Work([BATCH_GET, TRANSACT, GET, GET, BATCH_GET, TRANSACT], hashes=0), (
-        "the first proof of a mobile number takes other calls"
+        "the first proof of a mobile number causes other calls than expected"
     )
     later = NOW + timedelta(minutes=1)
     bob.ask_for_code(at=later)
@@ -150,7 +150,7 @@ def test_each_account_endpoint_takes_its_expected_calls_and_hashes(
     assert work == Work([])
 
 
-def test_an_invalid_login_or_sign_up_takes_no_call(counter: WorkCounter, api: Api) -> None:
+def test_an_invalid_login_or_sign_up_causes_no_call(counter: WorkCounter, api: Api) -> None:
     bodies: list[dict[str, Any]] = [
         {"mobile": {"$gt": ""}, "password": PASSWORD},
         {"email": "ann@example com", "password": PASSWORD},

@@ -74,7 +74,7 @@ def export_account(user: Person) -> None:
 
 
 def list_items(user: Person, room: str) -> dict[str, Any]:
-    """Return the user's items in all tables by kind."""
+    """Return the user's items in all tables, grouped by kind."""
     assert user.second
     found = {
         "user": users_named(user.identity),
@@ -85,7 +85,7 @@ def list_items(user: Person, room: str) -> dict[str, Any]:
 
 
 def new_leaver(api: Api, stripe: Stripe) -> tuple[Person, str]:
-    """Return a full user who has requested the deletion, and the id of the user's room."""
+    """Return a full user who has requested the account's deletion, and the id of a room."""
     user, room = new_full_user(api, stripe)
     assert delete(user).status == 202
     run_purge(NOW + timedelta(minutes=2))
@@ -123,9 +123,7 @@ def test_a_purge_deletes_every_item_of_a_user_and_the_customer_at_stripe(
 ) -> None:
     user, room = new_full_user(api, stripe)
     customer_id = user.customer_id()
-    assert len(list_items(user, room)) == 12, (
-        "the user does not have an item of every kind except a purge"
-    )
+    assert len(list_items(user, room)) == 12, "the user has no item of some kind"
     reply = delete(user)
     assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
     assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
@@ -154,7 +152,7 @@ def test_a_request_for_deletion_ends_every_session_and_connection(api: Api, stri
     assert "will be deleted" in user.messages()[-1]
 
 
-def test_a_deletion_by_an_operator_has_the_same_effects_as_one_by_the_user(
+def test_a_deletion_by_an_operator_has_the_same_effects_as_a_deletion_by_the_user(
     api: Api, stripe: Stripe
 ) -> None:
     user, _ = new_full_user(api, stripe)
@@ -374,7 +372,7 @@ def test_a_checkout_page_that_is_created_during_the_request_for_deletion_expires
 
 
 @pytest.mark.parametrize("has_search", [True, False])
-def test_a_purge_deletes_a_customer_at_stripe_that_a_crash_left_unstored(
+def test_a_purge_deletes_a_stripe_customer_that_was_not_stored_because_of_a_crash(
     api: Api, stripe: Stripe, *, has_search: bool
 ) -> None:
     user = Person.with_password(api, stripe, EARLIER)
@@ -483,7 +481,7 @@ def test_a_second_request_for_deletion_during_the_purge_starts_a_new_grace_perio
 
 
 @pytest.mark.parametrize("way", ["code", "sign-up", "second identity"])
-def test_a_replaced_identity_of_a_deleted_user_is_free(
+def test_a_replaced_identity_of_a_deleted_user_can_be_used_again(
     way: str, api: Api, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
@@ -514,7 +512,7 @@ def test_a_replaced_identity_of_a_deleted_user_is_free(
     assert former.me(at=later).status == 200
 
 
-def test_the_deletion_rules_name_every_resource_of_the_template_that_holds_data() -> None:
+def test_every_table_and_queue_and_bucket_and_log_group_has_a_deletion_rule() -> None:
     kinds = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::Logs::LogGroup")
     holding = {name for name, one in TEMPLATE["Resources"].items() if one["Type"] in kinds}
     assert holding == set(deletion.FATES)

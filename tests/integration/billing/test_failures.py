@@ -131,7 +131,9 @@ def test_a_customer_that_was_not_stored_is_found_after_the_idempotency_key_expir
     assert len(payer.customers()) == 1
 
 
-def test_an_expired_page_with_the_same_idempotency_key_is_not_returned(payer: Person) -> None:
+def test_an_expired_checkout_page_with_the_same_idempotency_key_is_not_returned(
+    payer: Person,
+) -> None:
     first = payer.checkout().data["sessionId"]
     stored = payer.subscription()
     stored.update(
@@ -141,7 +143,7 @@ def test_an_expired_page_with_the_same_idempotency_key_is_not_returned(payer: Pe
     assert payer.checkout().data["sessionId"] != first
 
 
-def test_concurrent_checkouts_create_one_customer_and_one_page(payer: Person) -> None:
+def test_concurrent_checkouts_create_one_customer_and_one_checkout_page(payer: Person) -> None:
     replies: list[Reply] = []
     threads = [threading.Thread(target=lambda: replies.append(payer.checkout())) for _ in range(8)]
     for thread in threads:

@@ -24,7 +24,7 @@ def create_customer(stripe: Stripe, **metadata: str) -> str:
 
 
 def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
-    """Subscribe a customer without the API; return the events: types by id."""
+    """Subscribe a customer without the API; return the type of each new event by event id."""
     form = {
         "mode": "subscription",
         "customer": customer_id,
@@ -127,7 +127,7 @@ def twice(subscriber: Person) -> Person:
     return subscriber
 
 
-def test_cancel_ends_both_subscriptions_of_a_user_with_two(twice: Person) -> None:
+def test_cancel_ends_both_subscriptions_of_a_user(twice: Person) -> None:
     reply = twice.post("/subscription/cancel")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, True)
     assert [one["cancel_at_period_end"] for one in twice.at_stripe()] == [True, True]
@@ -135,7 +135,7 @@ def test_cancel_ends_both_subscriptions_of_a_user_with_two(twice: Person) -> Non
     assert twice.plan(twice.period_end() + timedelta(seconds=1)) == "basic"
 
 
-def test_resume_renews_one_subscription_of_a_user_with_two(twice: Person) -> None:
+def test_only_one_of_two_cancelled_subscriptions_is_resumed(twice: Person) -> None:
     twice.post("/subscription/cancel")
     reply = twice.post("/subscription/resume")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, False)
@@ -157,7 +157,7 @@ def test_a_user_who_pays_twice_is_reported_to_the_operator(twice: Person) -> Non
 
 @pytest.fixture
 def dearer(stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a new price for the pro plan, which is in use."""
+    """Replace the price of the pro plan by a higher price; return the new price's id."""
     old = stripe.get(f"/v1/prices/{PRO_PRICE}")
     form: dict[str, Any] = {
         "product": old["product"],

@@ -1,4 +1,4 @@
-"""The limit of requests per user and hour that call Stripe."""
+"""The hourly limit per user of requests that call Stripe."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -42,9 +42,7 @@ def test_answers_show_the_remaining_requests_that_may_call_stripe(payer: Person)
     assert left == [f'"stripe";r={REQUESTS_PER_HOUR - used}' for used in (1, 2)]
 
 
-def test_the_limit_of_requests_that_call_stripe_is_counted_per_user(
-    api: Api, stripe: Stripe
-) -> None:
+def test_requests_that_call_stripe_are_counted_per_user(api: Api, stripe: Stripe) -> None:
     ann, bob = Person.new_proven(api, stripe), Person.new_proven(api, stripe)
     set_stripe_requests(ann.id, datetime.now(UTC), REQUESTS_PER_HOUR)
     assert ann.checkout().status == 429

@@ -1,7 +1,7 @@
 """A subscription's events in every order: in the end the stored plan equals the plan at Stripe.
 
-The subscription at Stripe changes step by step. Before a test delivers an event, it applies only
-the changes up to the change that causes the event.
+The subscription at Stripe changes step by step. Before each event, a test applies only the changes
+that the event needs: the change that causes the event, and all earlier changes.
 """
 
 import random
@@ -42,7 +42,7 @@ class Life:
         subscriptions.store_customer(self.user_id, self.customer)
 
     def change(self, move: str) -> dict[str, str]:
-        """Change the subscription at Stripe, and return the new events: types by id."""
+        """Change the subscription at Stripe; return the type of each new event by event id."""
         if move != "pay":
             return self.stripe.move(self.subscription, move)
         session = self._post(
@@ -164,8 +164,8 @@ def replay_with_grant(
 ) -> None:
     """Replay the events, and grant or revoke pro in turn before the places in `changes`.
 
-    At every place, events have not changed the grant, and the plan is pro if the grant or the
-    subscription gives it.
+    At every place, check that no event has changed the grant, and that the plan is pro if the grant
+    or the subscription gives pro.
     """
     life, until = Life(api, stripe), datetime.now(UTC) + timedelta(days=400)
     granted: str | None = None

@@ -143,7 +143,7 @@ def test_reconcile_with_a_stripe_key_of_another_account_ends_no_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_reconcile_ends_pro_of_the_only_customer_that_stripe_does_not_have(
+def test_reconcile_ends_pro_only_for_the_customer_that_stripe_does_not_have(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)
@@ -153,7 +153,9 @@ def test_reconcile_ends_pro_of_the_only_customer_that_stripe_does_not_have(
     assert (subscriber.plan(), other.plan()) == ("basic", "pro")
 
 
-def test_reconcile_reports_the_number_of_users_that_it_had_no_time_for(subscriber: Person) -> None:
+def test_reconcile_reports_the_number_of_users_that_were_not_compared_in_time(
+    subscriber: Person,
+) -> None:
     subscriber.move("cancel")
     with pytest.raises(RuntimeError, match=r"'left': [1-9]"):
         invoke("SubscriptionReconcile", {}, seconds=0)

@@ -41,7 +41,7 @@ class Past:
         self._items = {name: list(scan(name)) for name in self._names.values()}
 
     def restore(self, *tables: str, dry_run: bool = False) -> dict[str, tuple[int, int, int]]:
-        """Restore the tables, or all with lasting data; return the differences by table."""
+        """Restore the tables, by default all with lasting data; return each table's differences."""
         chosen = choose(self._names, tables)
         found = restore(list(chosen.values()), self.moment, print, dry_run=dry_run)
         return {table: found[name] for table, name in chosen.items() if any(found[name])}
@@ -106,7 +106,7 @@ def test_a_prompt_follows_the_last_message_after_only_the_rooms_were_restored(
     check(payer, [room])
 
 
-def test_a_restored_stage_catches_up_with_stripe_the_queue_and_account_deletions(
+def test_a_restored_stage_catches_up_with_stripe_and_queued_prompts_and_deletions(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     forget_purges()

@@ -129,14 +129,14 @@ def test_a_user_without_a_proven_identity_cannot_subscribe(api: Api, stripe: Str
     assert stripe.requests() == []
 
 
-def test_checkout_does_not_ask_for_the_email_address_if_it_is_verified(payer: Person) -> None:
+def test_checkout_does_not_ask_for_a_verified_email_address(payer: Person) -> None:
     page = payer.checkout().data["url"]
     [customer] = payer.customers()
     assert customer["email"] == payer.identity.value
     assert 'name="email"' not in httpx.get(page).text
 
 
-def test_a_customer_without_an_email_gets_the_email_that_is_verified_later(
+def test_a_stripe_customer_gets_an_email_address_that_is_verified_later(
     payer: Person, stripe: Stripe
 ) -> None:
     email = payer.identity.value

@@ -311,7 +311,7 @@ def test_a_customer_that_was_not_stored_is_found_by_its_metadata(payer: Person) 
 
 
 class Delivery(threading.Thread):
-    """A thread that delivers an event while others deliver theirs."""
+    """A thread that delivers an event while other threads deliver other events."""
 
     def __init__(self, payer: Person, event_id: str) -> None:
         super().__init__(daemon=True)
@@ -323,7 +323,7 @@ class Delivery(threading.Thread):
         self.reply = deliver(self._payer.api, self._payer.stripe, self._event_id)
 
     def join_status(self) -> int:
-        """Wait for the answer for 10 s at most, and return its status."""
+        """Wait at most 10 s for the answer, and return its status."""
         self.join(10)
         assert self.reply
         return self.reply.status
@@ -415,7 +415,7 @@ def test_events_that_are_delivered_all_at_once_store_the_newest_state(payer: Per
 
 
 def deliver_in_time(payer: Person, event_id: str) -> Reply:
-    """Deliver an event, check that the answer takes less than three seconds, and return it."""
+    """Deliver an event in less than three seconds, and return the answer."""
     body, header = payer.stripe.sign(event_id)
     began = time.monotonic()
     reply = post(payer.api, body.encode(), header)

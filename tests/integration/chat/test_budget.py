@@ -57,7 +57,7 @@ def room(basic_user: Person) -> str:
     return basic_user.open_room("Named")
 
 
-def test_creating_changing_or_deleting_a_room_takes_one_write(
+def test_every_change_of_a_room_takes_one_write(
     basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     url = f"/chatroom/{room}"
@@ -87,7 +87,7 @@ def test_reading_a_room_takes_two_reads_and_reading_a_message_takes_one(
     assert one == Calls([BATCH_GET])
 
 
-def test_sending_a_prompt_takes_a_read_a_transaction_one_queue_message_and_one_redis_call(
+def test_sending_a_prompt_takes_two_table_calls_and_one_queue_message_and_one_redis_call(
     basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     first = count_calls(lambda: basic_user.ask(room))
@@ -100,7 +100,7 @@ def test_sending_a_prompt_takes_a_read_a_transaction_one_queue_message_and_one_r
     assert replayed == Calls([BATCH_GET, BATCH_GET, SEND])
 
 
-def test_a_prompt_takes_the_same_calls_on_the_pro_plan_as_on_the_basic_plan(
+def test_a_prompt_causes_the_same_calls_on_the_pro_plan_as_on_the_basic_plan(
     pro_user: Person, count_calls: Counter
 ) -> None:
     room = pro_user.open_room()
@@ -109,7 +109,7 @@ def test_a_prompt_takes_the_same_calls_on_the_pro_plan_as_on_the_basic_plan(
     assert count_calls(lambda: pro_user.ask(room)) == Calls(sent, redis=1)
 
 
-def test_an_invalid_request_about_rooms_or_prompts_takes_no_call(
+def test_an_invalid_request_about_rooms_or_prompts_causes_no_call(
     basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     elsewhere = f"/chatroom/{ids.new('r')}"
@@ -133,7 +133,7 @@ def test_answering_a_prompt_that_nobody_watches_takes_at_most_four_table_calls(
 
 
 def add_hide(made: Calls, *calls: str) -> list[str]:
-    """Return the calls with HIDE in the same place as in `made`."""
+    """Return the calls with HIDE inserted at the position that it has in `made`."""
     found = list(calls)
     found.insert(made.aws.index(HIDE), HIDE)
     return found
@@ -191,7 +191,7 @@ def test_a_sweep_with_nothing_to_do_takes_ten_calls(count_calls: Counter) -> Non
     assert count_calls(run_sweep) == Calls([RECEIVE, BATCH_GET, *[QUERY] * 8])
 
 
-def test_a_prompt_takes_the_writes_and_metrics_that_the_models_of_scale_and_cost_assume(
+def test_a_prompt_causes_as_many_writes_and_metrics_as_the_cost_model_assumes(
     basic_user: Person,
     room: str,
     worker: Poller,

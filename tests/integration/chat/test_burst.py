@@ -26,7 +26,7 @@ NEXT = NOON + WINDOW
 
 
 def check_refusal(reply: Reply, at: datetime, most: int = MOST, others: str = "") -> None:
-    """Check the headers and the problem of a 429, which ends with the window."""
+    """Check that a reply is a 429 until the end of the window."""
     ends = NEXT if at < NEXT else NEXT + WINDOW
     left = -(-(ends - at) // timedelta(seconds=1))
     assert reply.status == 429, reply.text
@@ -63,7 +63,7 @@ def send_most(user: Person, room: str, at: datetime = NOON) -> None:
 # ── The limit ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_accepted_prompt_reports_the_prompts_left_in_the_burst_window_and_its_end(
+def test_an_accepted_prompt_reports_the_prompts_left_and_the_end_of_the_burst_window(
     pro_user: Person, room: str
 ) -> None:
     for left in (19, 18):

@@ -1,4 +1,4 @@
-"""Conflicting and throttled transactions, which the tests inject: no engine causes them."""
+"""Transaction conflicts and throttling. The tests inject both, because no engine causes them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -60,7 +60,7 @@ class Scene:
     """An extra check of the path, when no prompt is unfinished."""
 
     def record(self, reply: Reply) -> Reply:
-        """Remember the prompt of a reply if it was accepted, and return the reply."""
+        """Remember the id of a prompt that was accepted, and return the reply of the API."""
         if reply.status == 202:
             self.accepted.append(reply.data["messageId"])
         return reply
@@ -219,13 +219,13 @@ def answer_an_edit(scene: Scene) -> None:
 
 
 def edit(scene: Scene) -> None:
-    """Edit the first prompt; afterwards the room shows the edit or still the two turns."""
+    """Edit the first prompt; then the room shows either the edit or both old turns."""
     scene.verify = lambda: check_line(scene, ["ONE"])
     scene.record(scene.user.edit(scene.room, scene.accepted[0], "ONE"))
 
 
 def undo(scene: Scene) -> None:
-    """Undo the edit; afterwards the room shows the two turns or still the edit."""
+    """Undo the edit; then the room shows either both old turns or the edit."""
     scene.verify = lambda: check_line(scene, ["one", "two"])
     scene.user.undo(scene.room)
 
@@ -238,7 +238,7 @@ def check_line(scene: Scene, changed: list[str]) -> None:
 
 
 def fork(scene: Scene) -> None:
-    """Fork the room; afterwards there is a complete copy or no trace of one."""
+    """Fork the room; then there is either a complete copy or no part of a copy."""
     scene.verify = lambda: check_fork(scene)
     scene.user.fork(scene.room, scene.accepted[-1])
 
@@ -277,7 +277,7 @@ def delete_until_deleted(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Path:
-    """An action with its preparation and the calls that it makes, in order."""
+    """An action, its preparation, and the network calls of the action in order."""
 
     before: Callable[[Scene], None]
     act: Callable[[Scene], None]
@@ -408,7 +408,7 @@ def test_no_prompt_is_lost_or_answered_twice_when_any_call_fails(
 
 
 def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
-    """Wait until no prompt is unfinished, and return the violated invariants by failed call."""
+    """Wait until all prompts have ended; return the violated invariant for each failed call."""
     rooms = [scene.room for scene in scenes.values()]
     recover(next(iter(scenes.values())).worker, rooms)
     left = list_waiting(rooms)
@@ -423,7 +423,9 @@ def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
                 "a prompt is in the index of unfinished prompts"
             )
             if scene.one_prompt:
-                assert len(list(prompts(scene.room))) == 1, "one key stored several prompts"
+                assert len(list(prompts(scene.room))) == 1, (
+                    "one idempotency key stored several prompts"
+                )
             scene.verify()
         except AssertionError as error:
             wrong[case] = str(error).partition("\n")[0]

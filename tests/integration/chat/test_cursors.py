@@ -186,7 +186,7 @@ def test_an_empty_query_value_counts_as_absent(name: str, basic_user: Person, ro
     assert basic_user.get(f"{path}?limit=&cursor=&after=").data == whole.data
 
 
-def test_an_after_parameter_that_is_no_message_of_the_room_is_a_400(
+def test_a_page_after_a_message_that_is_not_in_the_room_is_a_400(
     api: Api, basic_user: Person, room: str
 ) -> None:
     other = Person(api)

@@ -56,7 +56,7 @@ def test_a_reply_that_is_too_long_for_an_item_is_cut_and_stored(
     assert ITEM_LIMIT * 0.8 < len(look["reply"]["content"].encode()) < ITEM_LIMIT
 
 
-def test_pages_that_dynamodb_ends_at_a_megabyte_hold_each_message_once(
+def test_each_message_is_on_one_page_even_if_dynamodb_ends_pages_at_a_megabyte(
     basic_user: Person, large_room: str
 ) -> None:
     def contents(messages: list[Any]) -> list[str]:

@@ -20,7 +20,7 @@ DAILY_PROMPTS = 5
 
 
 def get_committed_dollars(user_id: str) -> float:
-    """Return the dollars that are spent on or reserved for a user's prompts of today."""
+    """Return the dollars that a user's prompts of today have cost or may still cost."""
     usage = Usage.get(user_id, times.day(clock.now()), consistent_read=True)
     assert usage.committed is not None
     return float(usage.committed) / 1e6
@@ -44,7 +44,7 @@ def test_blocked_prompts_and_their_retries_count_towards_the_daily_quota(
 
 
 @pytest.mark.usefixtures("source")
-def test_accounts_from_one_address_are_few_and_get_five_prompts_each_from_the_cheapest_model(
+def test_unproven_accounts_are_limited_per_ip_address_and_get_only_the_cheapest_model(
     api: Api, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_ups = 3

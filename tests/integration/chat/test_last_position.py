@@ -1,4 +1,4 @@
-"""A room item with a last position that is too low, as after a restore of only its table."""
+"""Rooms with a stored last position that is too low, as after a restore of only the rooms."""
 
 from collections.abc import Callable
 
@@ -83,7 +83,7 @@ def test_the_position_after_an_unanswered_prompt_is_kept_for_its_reply(
     assert [one.sender for one in messages_in(room)] == ["user", "ai"] * 4
 
 
-def test_prompts_that_are_sent_at_once_take_different_positions(
+def test_prompts_that_are_sent_in_parallel_get_different_positions(
     pro_user: Person, room: str, worker: Poller
 ) -> None:
     replies = repeat_at_once(lambda number: pro_user.send(room, f"{number}"), 8)

@@ -37,7 +37,7 @@ def test_every_route_shows_the_messages_of_a_later_release(pro_user: Person, lat
     assert room["thinking"] is None
 
 
-def test_poll_after_stays_before_a_prompt_with_an_unknown_status(
+def test_the_value_of_poll_after_stays_before_a_prompt_with_an_unknown_status(
     pro_user: Person, later: str
 ) -> None:
     assert pro_user.get(f"/chatroom/{later}/message").data["pollAfter"] is None

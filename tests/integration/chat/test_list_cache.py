@@ -1,4 +1,4 @@
-"""The room list cache: a cached list shows every change that was answered before."""
+"""The room list cache: a cached list shows every earlier change."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def list_titles(reply: Reply) -> list[str]:
 
 
 def list_rooms(user: Person, query: str = "") -> tuple[str, list[str]]:
-    """Request a user's rooms; return "hit" or "miss", and their titles."""
+    """Request a user's rooms; return "hit" or "miss", and the titles of the rooms."""
     reply = user.get(f"/chatroom{query}")
     where = {"hit": "Chatrooms from cache.", "miss": "Chatrooms from DB."}
     assert reply.json["message"] == where[reply.headers["x-cache"]]
@@ -99,7 +99,7 @@ def test_an_aborted_change_leaves_no_stale_room_list(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_room_list_that_was_read_before_a_change_is_not_cached_after_it(
+def test_a_room_list_that_was_read_before_a_change_is_not_cached_after_the_change(
     change: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
@@ -192,7 +192,9 @@ def test_fifty_parallel_cache_misses_take_one_table_read(basic_user: Person, wir
     assert wire.calls().count(QUERY) == 1
 
 
-def test_a_reader_does_not_wait_for_a_reader_that_crashed(basic_user: Person, wire: Wire) -> None:
+def test_a_room_list_can_be_read_after_the_previous_read_has_crashed(
+    basic_user: Person, wire: Wire
+) -> None:
     wire.cut(QUERY, "dies before")
     with pytest.raises(Died):
         list_rooms(basic_user)

@@ -199,7 +199,7 @@ class Lives(RuleBasedStateMachine):
 
     @staticmethod
     def read_plan(prompt: Prompt) -> Plan:
-        """Return the plan that was stored with a prompt; wrong data in Redis can make it basic."""
+        """Return a prompt's stored plan, which can be wrong after wrong data in Redis."""
         stored = unfinished.find_unfinished(prompt.room.id, prompt.place)
         assert stored
         return stored.plan

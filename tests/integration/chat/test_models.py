@@ -61,7 +61,7 @@ def test_the_list_of_models_shows_which_models_a_plan_includes(
     assert all(model["available"] for model in pro["models"])
 
 
-def test_a_new_room_names_the_default_alias_and_no_thinking_level(basic_user: Person) -> None:
+def test_a_new_room_has_the_default_model_and_no_thinking_level(basic_user: Person) -> None:
     room = basic_user.get(f"/chatroom/{basic_user.open_room()}").data
     assert (room["model"], room["thinking"]) == ("fast", None)
 
@@ -206,7 +206,7 @@ def test_a_room_is_answered_by_the_default_if_its_model_is_no_longer_in_the_cata
 # ── The daily check ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_daily_check_of_models_has_no_concern_about_the_shipped_catalogue(
+def test_the_daily_check_of_models_reports_no_problem_in_the_shipped_catalogue(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert invoke("ModelsCheck", {}) == {"concerns": []}

@@ -27,7 +27,7 @@ def poll_each(pollers: dict[str, Poller]) -> Sequence[str]:
 
 
 @pytest.mark.parametrize("plan", ["basic", "pro"])
-def test_new_replayed_retried_and_recovered_prompts_use_the_queue_of_the_plan(
+def test_a_prompt_is_always_queued_in_the_queue_of_its_plan(
     plan: str,
     basic_user: Person,
     pro_user: Person,

@@ -20,7 +20,7 @@ from tests.support.wire import BATCH_GET, Wire
 
 
 def check_refusal(reply: Reply, at: datetime) -> None:
-    """Check the headers and the problem of a 429, which ends at midnight."""
+    """Check that a reply is a 429 until midnight."""
     seconds = round((MIDNIGHT - at).total_seconds())
     resets_at = MIDNIGHT.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     assert reply.status == 429, reply.text
@@ -316,6 +316,6 @@ def test_the_daily_limit_applies_after_pro_ended_even_if_redis_still_says_pro(
         assert basic_user.send(room, at=now).status == 202
     after = now + timedelta(seconds=31)
     if after.date() != now.date():
-        pytest.skip("midnight lies between")
+        pytest.skip("the test would pass midnight")
     assert basic_user.send(room, at=after).status == 202
     assert basic_user.send(room, at=after).status == 429

@@ -216,7 +216,7 @@ def test_a_redrive_removes_a_dead_letter_that_names_no_prompt(body: str) -> None
     assert count_dead_letters() == 0
 
 
-def test_a_dry_run_of_a_redrive_has_the_same_output_and_changes_nothing(
+def test_a_dry_run_shows_the_output_of_the_redrive_and_changes_nothing(
     basic_user: Person, failed_prompt: tuple[str, str]
 ) -> None:
     room, message = failed_prompt

@@ -80,7 +80,7 @@ def three_worst_cases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The key of the stage's only shard, in which nothing was spent today."""
+    """The key of the item that counts the stage's spending; nothing was spent today."""
     monkeypatch.setenv("STAGE_DAILY_DOLLARS", format_dollars(3 * WORST))
     Usage("stage 0", times.day(now())).delete()
     return "stage 0"
@@ -296,7 +296,7 @@ def test_a_prompt_is_not_retried_if_another_attempt_could_exceed_the_spending_ca
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_is_charged_at_the_price_of_the_time_it_was_sent(
+def test_a_prompt_costs_the_price_that_was_valid_when_it_was_sent(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()
@@ -348,7 +348,7 @@ def test_nothing_stays_reserved_for_the_prompts_of_a_deleted_room(
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_of_a_deleted_user_is_settled_in_the_spending_of_the_stage(
+def test_the_cost_of_a_deleted_users_prompt_is_added_to_the_stages_spending(
     clean_stage: str, basic_user: Person
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(2)]

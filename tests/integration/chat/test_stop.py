@@ -275,13 +275,13 @@ def test_a_poll_with_an_invalid_offset_is_a_400(start: str, basic_user: Person, 
     assert basic_user.get(f"/chatroom/{room}/message/{message}?from=").status == 200
 
 
-def test_a_late_shorter_piece_does_not_replace_a_longer_one(room: str) -> None:
+def test_a_late_and_shorter_piece_does_not_replace_a_longer_piece(room: str) -> None:
     pieces.put_piece(room, 1, 1, Piece(0, "a longer text"), NOON)
     pieces.put_piece(room, 1, 1, Piece(0, "a"), NOON)
     assert pieces.read_text(room, 1, 1, 0).text == "a longer text"
 
 
-def test_the_attempt_numbers_of_a_retried_prompt_continue(
+def test_the_attempt_numbers_of_a_prompt_continue_after_its_retry(
     basic_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked")

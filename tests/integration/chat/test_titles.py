@@ -1,4 +1,4 @@
-"""Titles of rooms, which Gemini generates; if Gemini fails, they are the prompt's words."""
+"""Titles of rooms: Gemini generates them; if Gemini fails, the prompt's words are the title."""
 
 import random
 import time
@@ -326,7 +326,7 @@ def test_several_jobs_for_the_title_of_a_room_ask_gemini_once(
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_titling_does_not_store_items_of_a_room_and_a_user_that_are_deleted_at_the_same_time(
+def test_a_title_is_not_stored_if_its_room_and_user_are_deleted_meanwhile(
     nth: int, basic_user: Person, room: str, titler: Poller, wire: Wire
 ) -> None:
     def delete() -> None:

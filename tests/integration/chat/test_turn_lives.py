@@ -32,7 +32,7 @@ NUMBERS = st.integers(0, 10_000)
 
 @dataclass(eq=False)
 class Prompt:
-    """An accepted prompt, and the line before it when it was accepted."""
+    """An accepted prompt, and the earlier prompts that the room showed at that time."""
 
     id: str
     content: str
@@ -219,7 +219,7 @@ class TurnLives(RuleBasedStateMachine):
         return [*texts, prompt.content]
 
     def pick(self, number: int) -> Room:
-        """Return one of the rooms that show prompts."""
+        """Return one of the rooms that show at least one prompt."""
         filled = [room for room in self.rooms if room.line]
         return filled[number % len(filled)]
 

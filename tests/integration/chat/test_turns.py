@@ -92,7 +92,7 @@ def test_a_regeneration_sends_the_same_prompt_to_another_model(
     assert user.page(room)[5]["model"] != "gemini-3.8-flash"
 
 
-def test_edits_regenerations_and_undos_change_or_delete_no_stored_message(
+def test_edits_and_regenerations_and_undos_keep_every_stored_message(
     user: Person, room: str, worker: Poller
 ) -> None:
     before = [one.attribute_values for one in messages_in(room)]
@@ -162,7 +162,7 @@ def test_a_hidden_message_is_marked_as_hidden(user: Person, room: str) -> None:
     assert all("hidden" not in user.fetch_message(room, one) for one in line)
 
 
-def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
+def test_a_hidden_message_cannot_be_edited_or_regenerated_or_retried_or_forked(
     user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked")
@@ -191,7 +191,7 @@ def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> Non
 
 @pytest.mark.any_write_order
 @pytest.mark.parametrize("act", ACTS)
-def test_an_edit_regeneration_undo_or_fork_with_an_idempotency_key_is_done_once(
+def test_a_repeated_edit_or_undo_or_fork_with_one_idempotency_key_takes_effect_once(
     act: str, user: Person, room: str
 ) -> None:
     line = list_ids(user, room)
@@ -353,7 +353,7 @@ def test_a_fork_of_too_many_or_too_long_messages_is_refused_and_stores_nothing(
     assert [one["id"] for one in user.get("/chatroom").data["chatrooms"]] == [room]
 
 
-def test_forks_are_limited_by_the_number_of_rooms_and_of_forks_per_day(
+def test_a_user_has_a_limited_number_of_rooms_and_of_forks_per_day(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch, worker: Poller
 ) -> None:
     room = basic_user.open_room()
@@ -415,7 +415,7 @@ def test_an_edit_with_an_invalid_or_reused_idempotency_key_is_refused(
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_parallel_edits_undos_or_forks_with_one_idempotency_key_take_effect_once(
+def test_parallel_edits_or_undos_or_forks_with_one_idempotency_key_take_effect_once(
     act: str, user: Person, room: str
 ) -> None:
     user.edit(room, list_ids(user, room)[4], "x")
@@ -444,7 +444,7 @@ def test_parallel_undos_undo_one_edit_each(user: Person, room: str) -> None:
     assert list_shown_prompts(user, room) == ["one", "two", expected]
 
 
-def test_the_51st_edit_of_a_room_is_refused_but_possible_in_a_fork(user: Person) -> None:
+def test_the_51st_edit_of_a_room_is_refused_but_a_fork_can_be_edited(user: Person) -> None:
     room = user.open_room()
     fill_room(user.id, room, 210)
     gone = [[4 * n + 1, 4 * n + 2] for n in range(50)]
@@ -467,5 +467,5 @@ def test_a_regeneration_requires_a_model_of_the_plan(basic_user: Person, worker:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_edit_undo_or_fork_of_an_unknown_room_is_a_404(act: str, user: Person) -> None:
+def test_an_edit_or_undo_or_fork_of_an_unknown_room_is_a_404(act: str, user: Person) -> None:
     check_problem(ACTS[act](user, NO_ROOM, ids.message_id(NO_ROOM, 1)), 404, "not-found")

@@ -60,7 +60,7 @@ def test_the_sixth_prompt_of_an_unproven_account_is_refused_on_the_same_and_the_
     worker.drain()
 
 
-def test_prompts_of_an_unproven_account_that_failed_in_an_outage_are_not_counted(
+def test_an_unproven_accounts_prompts_are_not_counted_if_they_fail_in_an_outage(
     stranger: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_ATTEMPTS", "1")

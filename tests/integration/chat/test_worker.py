@@ -556,7 +556,7 @@ def test_an_answer_may_take_longer_than_the_limit_of_silence(
     assert reply["usage"] == {"inputTokens": 8, "outputTokens": 12}
 
 
-def test_endless_silent_and_huge_answers_do_not_delay_other_rooms(
+def test_an_endless_or_silent_or_huge_answer_of_gemini_does_not_delay_other_rooms(
     pro_user: Person, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_SILENCE", "1")
@@ -639,9 +639,7 @@ def test_a_prompt_uses_the_settings_of_its_room_at_the_time_it_was_sent(
     assert not reply.requested_model
 
 
-def test_a_reply_has_the_id_of_its_prompt_the_model_and_the_tokens(
-    pro_user: Person, room: str
-) -> None:
+def test_a_reply_names_its_prompt_and_its_model_and_its_tokens(pro_user: Person, room: str) -> None:
     message = pro_user.ask(room, "1234")
     work(make_event((room, 1)))
     reply = pro_user.fetch_message(room, message)["reply"]

@@ -61,4 +61,4 @@ def test_a_ban_stops_a_generating_prompt_and_closes_the_users_connection(
         assert time.monotonic() - banned_at < 5
     assert list_statuses(room) == ["stopped"]
     *_, last = connections.frames(socket.id)
-    assert not isinstance(last, EndedFrame), "a frame about the end was posted"
+    assert not isinstance(last, EndedFrame), "a frame about the end of the reply was posted"

@@ -1,4 +1,4 @@
-"""The live table: open connections, used tickets and requests to stop."""
+"""The live table: open connections, used tickets, and requests to stop a prompt."""
 
 import secrets
 from datetime import UTC, datetime, timedelta

@@ -66,7 +66,7 @@ def test_a_reply_that_nobody_watches_causes_no_pieces_and_no_posts(
     calls = wire.calls()
     assert calls.count(PUT) == 0
     assert calls.count(TRANSACT) == 2, (
-        "the prompt took other transactions than its start and its end"
+        "the prompt caused more transactions than its start and its end"
     )
     assert connections.posted == []
     reads = wire.calls(about=(live.Live.table_name(),))
@@ -87,7 +87,7 @@ def watched_reply(
     return connection, connections, calls
 
 
-def test_a_watched_reply_takes_a_put_a_read_and_at_most_four_posts_per_second(
+def test_a_watched_reply_takes_two_table_calls_and_at_most_four_posts_per_second(
     watched_reply: tuple[str, Connections, list[str]],
 ) -> None:
     _, api, calls = watched_reply
@@ -203,7 +203,7 @@ def test_a_frame_announces_the_second_attempt_of_a_prompt(
     assert end == EndedFrame(message_id=message, status="answered")
 
 
-def test_the_worker_stores_pieces_for_a_reader_that_polls(
+def test_the_worker_stores_pieces_for_a_client_that_polls(
     ann: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("answer", events=whole_reply(WORDS), pause=PAUSE)
@@ -262,7 +262,7 @@ SAID = {
 """Ways in which a reply ends, and a line that the log then has."""
 
 
-def test_no_ticket_token_or_text_of_a_reply_is_logged(
+def test_no_ticket_and_no_token_and_no_reply_is_logged(
     api: Api, google: StandIn, worker: Poller, values: Values, wire: Wire,
     connections: Connections, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
