@@ -1,4 +1,4 @@
-"""A stage on the emulated AWS: secrets, deployments, a refused deployment, and its deletion."""
+"""A stage on the emulated AWS: secrets, deployments, a refused deployment, and the deletion."""
 
 import shutil
 import subprocess

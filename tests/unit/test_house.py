@@ -318,7 +318,7 @@ def test_a_module_imports_only_layers_that_its_own_layer_may_import(module: str)
     assert {name for name in imported if layer_of(name) not in allowed} == set()
 
 
-def test_architecture_shows_the_layer_rule_as_it_is_checked() -> None:
+def test_architecture_md_shows_the_checked_layer_rule() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text()
     rows = re.findall(r"^\| `(\w+)/?` \| [^|]+ \| ?([^|]*) ?\|$", page, re.MULTILINE)
     shown = {layer: set(re.findall(r"`(\w+)`", may)) for layer, may in rows if layer in LAYERS}

@@ -163,7 +163,7 @@ def test_an_alarm_stays_ok_in_its_counterexample(
 
 
 @every_alarm
-def test_every_alarm_has_a_case_in_which_it_goes_off(alarm: Alarm) -> None:
+def test_every_alarm_has_an_example_case(alarm: Alarm) -> None:
     assert any(name == alarm.name for name, _, _ in GOES_OFF)
 
 
@@ -263,7 +263,7 @@ def test_a_metric_is_one_line_in_the_embedded_metric_format(
         ("FILL(a, 0) - FILL(b, 0)", {"a": 5.0, "b": None}, 5),
     ],
 )
-def test_metric_math_is_evaluated_as_cloudwatch_does(
+def test_metric_math_gives_the_same_results_as_cloudwatch(
     expression: str, values: dict[str, float | None], result: float | None
 ) -> None:
     assert evaluate(expression, values) == result

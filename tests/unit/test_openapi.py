@@ -201,7 +201,7 @@ def test_a_failed_login_documents_the_headers_of_its_limit() -> None:
     assert {"RateLimit", "RateLimit-Policy", "WWW-Authenticate"} <= set(answer["headers"])
 
 
-def test_polling_documents_all_its_parameters() -> None:
+def test_the_polling_endpoint_documents_all_its_parameters() -> None:
     operation = OPERATIONS["GET /chatroom/{id}/message"]
     names = {(one["in"], one["name"]) for one in operation["parameters"]}
     assert names == {

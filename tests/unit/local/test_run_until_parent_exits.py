@@ -50,7 +50,7 @@ def test_the_wrapper_returns_the_commands_exit_status() -> None:
     assert start(["bash", "-c", "kill -KILL $$"]).wait(5) == 128 + signal.SIGKILL
 
 
-def test_the_end_of_the_input_stops_the_command_and_its_children() -> None:
+def test_a_command_and_its_children_are_stopped_when_the_input_ends() -> None:
     process = start(FAMILY)
     family = family_of(process)
     assert all(is_running(pid) for pid in family)
