@@ -12,7 +12,7 @@ ON_AWS := $(filter-out local,$(STAGE))
 RUN_WITH_CORE := PYTHONPATH=layers/core $(RUN)
 SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 
-# SAM's cache would take a __pycache__ in layers/ or functions/ for a change.
+# SAM's cache would treat a __pycache__ in layers/ or functions/ as a change.
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
@@ -62,7 +62,7 @@ PARALLEL = $(if $(ARGS),,-n $(PROCESSES))
 test: setup ## Run all tests (ARGS="tests/unit/test_api.py -k json" for some)
 	@$(RUN) pytest $(PARALLEL) $(ARGS)
 
-soak: setup ## Run the tests that are too long for every run: new random sequences, and complete enumerations
+soak: setup ## Run the tests that take too long for `make test`: random sequences and complete enumerations
 	@$(RUN) pytest tests -m soak $(ARGS)
 
 check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit and integration tests
@@ -110,10 +110,10 @@ schemathesis: setup ## Fuzz the API from its OpenAPI document (MINUTES=10, URL=â
 secrets: setup ## Store a stage's secrets in SSM without showing them (STAGE=dev)
 	@$(RUN_WITH_CORE) infra.stages.put_secrets $(or $(STAGE),dev)
 
-deploy: setup ## Show the changes, ask, and deploy a stage to AWS (STAGE=dev; YES=1 skips the question)
+deploy: setup ## Show the changes, ask for confirmation, and deploy a stage to AWS (STAGE=dev; YES=1 does not ask)
 	@$(RUN_WITH_CORE) infra.stages.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE)) $(if $(REPLACE),--replace $(REPLACE))
 
-destroy: setup ## Delete a stage, except prod, with all its data from AWS (STAGE=dev)
+destroy: setup ## Delete a stage with all its data from AWS; prod is refused (STAGE=dev)
 	@$(RUN_WITH_CORE) infra.stages.destroy $(or $(STAGE),dev)
 
 rotate-keys: setup ## Replace the key that signs tokens, in two runs (STAGE=local)

@@ -1,9 +1,9 @@
 """Static checks of templates, code, workflows and packages: `make audit`, a part of `make check`.
 
-Checkov checks the templates, Bandit the code, zizmor the workflows, pip-licenses and pip-audit the
-licences and known vulnerabilities of every package that we ship. The tools have an environment of
-their own, .local/checks. A check that cannot run, for example without a network, is reported as
-skipped.
+Checkov checks the templates, Bandit checks the code, and zizmor checks the workflows. For every
+package that we ship, pip-licenses checks the licence, and pip-audit finds known vulnerabilities.
+The tools have their own Python environment, .local/checks. A check that cannot run, for example
+without a network, is reported as skipped.
 """
 
 import json
@@ -39,7 +39,7 @@ LICENCES = {
     "MIT-0",
     "PSF-2.0",
 }
-"""Licences that are allowed for every package in the layers: they only require a notice."""
+"""Licences that any package in the layers may have, because they only require a notice."""
 
 LICENCES_OF_SOME = {
     (

@@ -11,7 +11,7 @@ FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
 """The beginnings of lines that Lambda writes before and after an invocation."""
 
 METRICS = '"CloudWatchMetrics"'
-"""A text in every line that only contains metrics."""
+"""A string that marks a line with metrics and nothing else."""
 
 SHOWN_SEPARATELY = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
 

@@ -1,7 +1,7 @@
 """Install Python 3.13, the Python environments and the tools of this project.
 
-This script runs on any Python from 3.8 on without packages, because it also finds or installs
-Python 3.13. Packages are installed from the hash-pinned files in infra/requirements. If there is
+This script needs only Python 3.8 or newer, and no packages, because it finds or installs Python
+3.13 itself. Packages are installed from the hash-pinned files in infra/requirements. If there is
 nothing to install, the script ends at once.
 """
 
@@ -47,7 +47,7 @@ NODE_TOOLS = {
 }
 """The tools that npm installs, each into a folder of .local with the same name."""
 ON_DEMAND = {"run", "checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
-"""The tools that commands and tests install with --only when they need them."""
+"""Tools that are installed when a command or a test first needs them (--only)."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -68,7 +68,7 @@ PYTHON_TEST = (
     "assert sys.implementation.name == 'cpython' and sys.version_info[:2] == (3, 13)\n"
     "print(getattr(sys, '_base_executable', None) or sys.executable)"
 )
-"""A script that prints the path of the Python that runs it, if this is a usable CPython 3.13."""
+"""A script that checks for a usable CPython 3.13, and prints the path of its base Python."""
 
 # pip's settings, and uv's variables with the same meaning. By default uv uses the first index that
 # has a package, while pip uses the best version of all indexes. Pinned hashes make both safe.
@@ -107,7 +107,7 @@ def main() -> int:
         choices=[*ENVIRONMENTS, *NODE_TOOLS],
         default=[name for name in ENVIRONMENTS if name not in ON_DEMAND],
         metavar="NAME",
-        help="install only these of: " + ", ".join([*ENVIRONMENTS, *NODE_TOOLS]),
+        help="install only these tools; possible names: " + ", ".join([*ENVIRONMENTS, *NODE_TOOLS]),
     )
     options = parser.parse_args()
     try:
@@ -171,7 +171,7 @@ def npm_install(name: str, quiet: bool) -> None:
 
 
 def pip_install(requirements: Path, folder: Path) -> None:
-    """Install hash-pinned requirements into a folder with the first Python that has pip."""
+    """Install hash-pinned requirements into a folder; use the first Python that has pip."""
     to_folder = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     to_folder += ["--target", str(folder), "--requirement", str(requirements)]
     pythons = [sys.executable]
@@ -282,7 +282,7 @@ def on_path(name: str) -> Iterator[str]:
 
 
 def base_python(executable: str) -> str | None:
-    """Return the base Python of an executable, or None if this is no usable Python 3.13."""
+    """Return the base Python of an executable, or None if it is not a usable Python 3.13."""
     return output([executable, "-I", "-c", PYTHON_TEST])
 
 
@@ -363,7 +363,7 @@ def output(command: list[str]) -> str | None:
 def environment() -> dict[str, str]:
     """Return the environment without variables that point to another Python's packages.
 
-    Tools write caches to the home folder. If HOME is not writable, it is another folder.
+    Tools write caches to the folder in HOME. If it is not writable, HOME names another folder.
     """
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
     variables = {name: value for name, value in os.environ.items() if name not in foreign}

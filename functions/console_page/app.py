@@ -11,7 +11,7 @@ from geminichat.api import Request, Response, document, endpoint
 from geminichat.errors import NotFound
 
 IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
-"""The page's only inline script; the policy allows it by its hash."""
+"""The page's only inline script. The content security policy contains the hash of this script."""
 
 
 @endpoint(public=True, errors=[NotFound])
@@ -42,7 +42,7 @@ POLICY = (
 )
 """Allow only this origin, and the WebSocket API's URL if its origin is another one.
 
-Only DOMPurify may turn a text into HTML.
+Only DOMPurify may create HTML from strings.
 """
 
 HEADERS = {

@@ -69,14 +69,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE…",
         help="parameters of template.yaml, such as 'SignupsPerAddress=20 Titles=false'",
     )
-    up.add_argument("--no-reload", action="store_true", help="do not reload saved code")
+    up.add_argument(
+        "--no-reload", action="store_true", help="ignore changes of the code while the system runs"
+    )
     up.add_argument("--no-conversation", action="store_true", help="skip the first conversation")
     up.add_argument(
         "--gemini-delay",
         type=float,
         default=1.5,
         metavar="SECONDS",
-        help="response time of the Gemini stand-in (default: 1.5)",
+        help="seconds that the Gemini stand-in takes to reply (default: 1.5)",
     )
 
     chat = add("chat", _chat, "chat in the terminal")

@@ -40,7 +40,7 @@ def chat(url: str, email: str | None, password: str | None) -> None:
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
-    """Send a prompt and show its reply; return the text that is not printed yet, or an error."""
+    """Send a prompt and show the reply; return the rest that is to be printed, or an error."""
     try:
         try:
             sent = api.send(room, prompt)

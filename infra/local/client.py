@@ -23,7 +23,7 @@ class ApiError(Exception):
 
 
 class Unreachable(Exception):
-    """Nothing answers at the API's address."""
+    """The API cannot be reached at its URL."""
 
 
 @dataclass(frozen=True)

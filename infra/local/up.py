@@ -44,8 +44,8 @@ REDIS_PAUSE = 5.0
 """Seconds between the end of Valkey and its restart."""
 VALKEY_ENDED = f"The API works without Redis; Valkey restarts empty in {REDIS_PAUSE:.0f} s."
 MINISTACK_ENDED = (
-    "MiniStack restarts with all stored data, but without queue messages; the sweep queues their "
-    "prompts again."
+    "MiniStack restarts with all stored data, but without queue messages; the sweep queues "
+    "unfinished prompts again."
 )
 
 GEMINI_KEY, STRIPE_KEY = "local-stand-in", "sk_test_stand_in"
@@ -174,7 +174,7 @@ class _System:
         )
 
     async def wait(self) -> None:
-        """Restart Valkey, without its data, and MiniStack, with its data, whenever they end.
+        """Restart Valkey (without data) or MiniStack (with its data) whenever one of them ends.
 
         Raises CommandError if a restart fails.
         """

@@ -252,7 +252,7 @@ def _schemas(structs: Iterable[type]) -> dict[str, Json]:
 
 
 def _union(schema: Json) -> Json:
-    """Return the schema of an object with alternatives as a union of complete objects.
+    """Return an object's schema as a union: one complete object per alternative.
 
     Client generators then make a separate model of each alternative.
     """
@@ -276,7 +276,7 @@ def _union(schema: Json) -> Json:
 
 
 def _narrow(field: Json, to: Json) -> Json:
-    """Return the member of a field's union that has the type of `to`, or the unchanged field."""
+    """Return the union member with the type of `to`, or the field itself if there is none."""
     members = field.get("anyOf", [])
     return next((one for one in members if one.get("type") == to.get("type")), field)
 
@@ -293,7 +293,7 @@ def _describe_default(field: Json) -> None:
 
 
 def _require_defaults(schema: Json) -> None:
-    """Require the fields of an answer that have a default: every answer contains these fields."""
+    """Mark an answer's fields that have a default as required: every answer has these fields."""
     always = {name for name, field in schema["properties"].items() if "default" in field}
     schema["required"] = [
         name for name in schema["properties"] if name in always | {*schema["required"]}
@@ -303,7 +303,7 @@ def _require_defaults(schema: Json) -> None:
 
 
 def _descriptions(struct: type) -> dict[str, str]:
-    """Return the docstrings below a struct's fields, by the field's name on the wire."""
+    """Return the docstrings below a struct's fields, by the fields' names in JSON."""
     wire = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     found: dict[str, str] = {}
     for owner in reversed(struct.__mro__):

@@ -288,7 +288,7 @@ ONLY = {
     "POST /subscription/cancel": {"ending"},
     "POST /subscription/resume": {"pro"},
 }
-"""Routes that answer with only some of the examples of their type."""
+"""For routes with narrower answers: the names of the examples that apply to the route."""
 
 UNSUCCESSFUL = {"degraded"}
 """Examples of answers that have the usual envelope and an error status."""
@@ -400,7 +400,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ("webhook_", InvalidRequest("The request body is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts live-mode events only.")),
 ]
-"""Example texts of errors without a standard text, by the beginning of the folder's name."""
+"""Example texts of errors that have no standard text, each with the prefix of its folders."""
 
 READS_REFUSAL = TooManyRequests(
     f"At most {READS} GET requests are answered per minute. Try again in 9 s."

@@ -28,9 +28,9 @@ class Step:
     shows: tuple[str, ...] = ()
     """Headers that the answer must have."""
     saves: Mapping[str, str] = field(default_factory=dict)
-    """The variables to set, by name: expressions of `answer`, `header(name)`, `kept(name)`."""
+    """The variables to set: name and JavaScript, which may use `answer`, `header`, `kept`."""
     expects: Mapping[str, str] = field(default_factory=dict)
-    """The checks of the answer: expressions that must be true, by the check's name."""
+    """The checks of the answer: name and a JavaScript expression that must be true."""
     until: str | None = None
     """The request is repeated until this expression is true, for at most a minute."""
 
@@ -323,8 +323,8 @@ JOURNEY = [
         status=200,
         saves={"checkout": "answer.url"},
         expects={
-            "the answer has the address of a page": "/^https?:/.test(answer.url)",
-            "the envelope repeats the address": "answer.url === answer.data.url",
+            "the answer has the URL of a page": "/^https?:/.test(answer.url)",
+            "the envelope repeats the URL": "answer.url === answer.data.url",
         },
     ),
     Step(
@@ -371,7 +371,7 @@ JOURNEY = [
         operation="userGetExport",
         status=200,
         until="answer.data.status === 'ready'",
-        expects={"the export has an address": "/^https?:/.test(answer.data.url)"},
+        expects={"the export has a URL": "/^https?:/.test(answer.data.url)"},
     ),
     Step(says="Log out", operation="authLogout", status=200),
     Step(

@@ -17,7 +17,7 @@ SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 DESCRIPTION = """\
 Generated from the API's OpenAPI document. Run the folder **Journey** from its first request: each
 request checks the answer and stores values for later requests. The variable `baseUrl` is the
-address from which the collection was loaded. If the API's parameter `OtpDelivery` is `response`,
+URL from which the collection was loaded. If the API's parameter `OtpDelivery` is `response`,
 answers contain the one-time code; otherwise set `mobile` to your own number, and `otp` to the code
 that you receive.
 
@@ -43,12 +43,12 @@ VARIABLES = {
 }
 
 BODY_FIELDS = ("email", "mobile", "password", "otp", "challenge", "refreshToken")
-"""The fields of request bodies that get the value of the variable with the same name."""
+"""Body fields whose example value is replaced with the variable of the same name."""
 
 PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 
 ASKED_AT_MOST = 60
-"""The most requests of a step with `until`; a request is sent every second."""
+"""A step with `until` sends a request every second, at most this number of requests."""
 
 HELPERS = {
     "header": "(name) => pm.response.headers.get(name)",

@@ -17,7 +17,7 @@ type Json = dict[str, Any]
 
 
 def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
-    """Return the response and its name (the errors' codes) for each error status.
+    """Return the name and the response for each error status; the name joins the errors' codes.
 
     Raises LookupError if an error has no example.
     """

@@ -17,16 +17,17 @@ Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan
 - **Errors** are problem details (RFC 9457, `application/problem+json`). `type` is a stable URI that
   ends in the error's code, and `instance` is the request's id. If the body is invalid, `errors`
   lists each problem and its place (`pointer`, RFC 6901). The extensions `success: false` and
-  `message` (= `detail`) serve clients that read the envelope. A bug is answered with a 500 that
-  contains only the request's id.
+  `message` (= `detail`) serve clients that read the envelope. After an unexpected error, the answer
+  is a 500 that contains only the request's id.
 - **Tokens**: send the access token as `Authorization: Bearer …`. It is valid for 15 minutes; a
   refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). A second use ends
   the session, except within 20 seconds, when the same pair is returned. A session ends after 90
-  days. A `deviceToken` does not log in. Send it with a login or with a request for a code: a device
-  that has logged in before is then exempt from limits that strangers have used up.
-- **Codes** serve one purpose each: `login`, `link` (add an identity), `confirm` (a fresh proof for
-  a change) or the reset of a password. Send the code together with the `challenge` that you
-  received when you requested the code: the code then has five tries of its own.
+  days. A `deviceToken` does not log in. Send the `deviceToken` with a login or with a request for a
+  code: if strangers have used up a limit, this limit does not apply to a device that has logged in
+  before.
+- **Codes** serve one purpose each: `login`, `link` (add an email or a mobile number), `confirm`
+  (confirm a change) or the reset of a password. Send the code together with the `challenge` that
+  you received when you requested the code: the code then has five tries of its own.
 - **Ids** are opaque strings. Times are RFC 3339 in UTC with milliseconds, ending in `Z`.
 - **Lists are pages**: `limit` (1 to 100, default 20) and `cursor`, which is the `nextCursor` of the
   previous page; `nextCursor` is null on the last page. A cursor is valid only for its own list.
@@ -53,14 +54,14 @@ with the same `Idempotency-Key`.
 
 ## Live replies
 
-`POST /live` returns the address of a WebSocket. The address opens one connection, within
-`expiresIn` seconds. Each frame is a JSON text with a `type`: `text` (a piece of a reply's text,
-with its offset in UTF-16 code units), `again` (another attempt replaces the text so far), `look`
+`POST /live` returns the URL of a WebSocket. The URL opens one connection, within `expiresIn`
+seconds. Each frame is a JSON object with a `type`: `text` (a piece of a reply's text, with its
+offset in UTF-16 code units), `again` (another attempt replaces the text so far), `look`
 (fetch the prompt), `ended` (the prompt has ended, fetch it) or `room` (a room has changed, fetch
-it). Ignore other types. Send `{"action": "renew"}` every `pingAfter` seconds: a connection counts
-for 15 minutes, and an idle connection is closed after ten minutes. Any connection may be closed at
-any time: request another address. A user has at most eight connections; the next one closes the
-oldest.
+it). Ignore other types. Send `{"action": "renew"}` every `pingAfter` seconds: otherwise the
+connection gets no frames after 15 minutes, and is closed after ten minutes without a message. Any
+connection may be closed at any time: request another URL. A user has at most eight connections;
+the next connection closes the oldest.
 
 Frames may be lost, repeated or reordered. Ignore a frame of an older `attempt`; a newer attempt
 starts with an empty text. If `from` is beyond the end of your text, fetch the prompt with the
@@ -73,10 +74,11 @@ five seconds without a frame. Polling shows the same text. [live_reader.js](docs
 
 `PATCH …/message/{messageId}` edits a prompt, `POST …/message/{messageId}/regenerate` asks for
 another reply. Both send a new prompt, which counts like any other. The new prompt replaces the turn
-and all turns after it. The replaced turns are hidden, not deleted: lists and Gemini do not get
-them, and `POST /chatroom/{id}/undo` shows them again, and hides the turns that replaced them. If a
-poll's page has `reload: true`, messages before the page have changed: load the room again. `POST
-/chatroom/{id}/fork` copies the visible turns of a room, up to a message, to a new room.
+and all turns after it. The replaced turns are hidden, not deleted: lists omit these turns, and
+Gemini does not receive them. `POST /chatroom/{id}/undo` shows the hidden turns again, and hides the
+new turns. If the answer to a poll has `reload: true`, earlier messages have changed: load the room
+again. `POST /chatroom/{id}/fork` copies the visible turns of a room, up to a message, to a new
+room.
 
 ## Failures and models
 
@@ -93,7 +95,7 @@ retired a model, its replacement answers: a reply's `model` is the model that an
 the API.
 """
 
-BEARER = "The `token` from signing up, logging in, verifying a code or refreshing."
+BEARER = "The `token` in the answer to a sign-up, a log-in, a verified code or a refresh."
 
 AREAS = {
     "auth": "Accounts",
@@ -111,7 +113,7 @@ AREAS = {
 """The tag of each area. An area is the first part of a folder's name in functions/."""
 
 TAGS = {
-    "Accounts": "Sign up, verify a number or an address, log in, refresh a session.",
+    "Accounts": "Sign up, verify an email or a mobile number, log in, refresh a session.",
     "Chatrooms": "Rooms, and the prompts and replies in them.",
     "Subscription": "The pro plan, sold through Stripe.",
     "Service": "Health, documentation and the chat console.",
@@ -139,7 +141,7 @@ QUERY: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     },
     "cursor": {
-        "description": "The `nextCursor` of the previous page; no `cursor` for the first page.",
+        "description": "The `nextCursor` of the previous page. Omit `cursor` for the first page.",
         "schema": {"type": "string"},
     },
     "after": {

@@ -1,8 +1,8 @@
 """Help a user without touching tables: `make admin ARGS="show ann@example.com" STAGE=prod`.
 
 A user is named by email, mobile number, id or Stripe customer id. An act requires a reason, which
-is stored with your AWS identity. This command only invokes functions of the stage, and requires no
-more than the policy Support (DEPLOYING.md).
+is stored with your AWS identity. This command only invokes functions of the stage. The
+policy Support (DEPLOYING.md) allows that.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from infra.stages.command import EXPECTED, command, parser
 from infra.stages.stage import Stage
 
 PATIENT = Config(read_timeout=70)
-"""A timeout longer than the functions' timeout. A retry with the same id repeats no act."""
+"""A read timeout longer than the functions' timeout. Retries are safe: an act has an id."""
 VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
 """The read timeout of a redrive, which takes minutes and is not retried."""
 
 SHOW, CHANGE = "admin-show", "admin-change"
 REDRIVE = "admin-redrive"
 OTHERS = {"delete": "admin-delete", "export": "admin-export"}
-"""The functions' names without the stage; OTHERS has the functions of single acts."""
+"""The functions' names without the stage. Acts use CHANGE, except for the acts in OTHERS."""
 
 
 @command
@@ -123,7 +123,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     add_act("end-sessions", "end all sessions, for example after a device was stolen")
     add_act("ban", "suspend an account: no login, no prompt, no live reply")
     add_act("unban", "allow a suspended account to log in again")
-    add_act("export", "prepare an export of an account's data for its user")
+    add_act("export", "prepare an export of an account's data for the user")
     add_act("delete", "delete an account; a login in the grace period keeps the account")
     redrive = add("redrive", "queue failed prompts again", redrive_prompts, describe_redrive)
     redrive.add_argument("--failure", metavar="CODE", help="only prompts with this error code")
@@ -137,7 +137,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
 
 
 def day_of(text: str) -> date:
-    """Return the day in a text such as 2027-03-31. Raises ArgumentTypeError."""
+    """Return the day in a string such as 2027-03-31. Raises ArgumentTypeError."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -145,7 +145,7 @@ def day_of(text: str) -> date:
 
 
 def end_of(text: str) -> datetime:
-    """Return the moment in a text; a day stands for its last millisecond in UTC.
+    """Return the time in a string; a day means its last millisecond (UTC).
 
     Raises ArgumentTypeError.
     """

@@ -1,8 +1,8 @@
 """Compare the catalogue of models with Google's list: `make models`.
 
 STAGE=dev applies the ModelsPatch of that stage. Google's list is read with the key in
-GEMINI_API_KEY; without a key, only the dates are checked. The command fails if a model that rooms
-may choose retires within 30 days or is not served.
+GEMINI_API_KEY; without a key, only the dates are checked. The command fails if rooms may
+choose a model that Google does not serve, or that retires within 30 days.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Deploy a stage to AWS: `make deploy STAGE=dev`.
 
 The command checks that the stage has all settings and secrets, builds, shows CloudFormation's
-change set, asks for confirmation, and deploys. YES=1 skips the question, as in CI; ROLE=arn:… makes
-CloudFormation assume that role (infra/pipeline-role.yaml). A change that would replace or remove a
+change set, asks for confirmation, and deploys. YES=1 skips the question, as in CI. With ROLE=arn:…,
+CloudFormation assumes that role (infra/pipeline-role.yaml). A change that would replace or remove a
 table, a queue or a bucket is refused unless REPLACE names the resource.
 """
 
@@ -72,7 +72,7 @@ def check_changes(stage: Stage, arguments: Sequence[str], replaceable: Sequence[
 
 
 def explain(stage: Stage, error: CommandError, newest: str) -> str:
-    """Return why a deployment that began after the event `newest` failed, and the next step."""
+    """Return why the deployment failed, and the next step; ignore events up to `newest`."""
     stacks = boto3.client("cloudformation")
     state = stack.status(stacks, stage.stack)
     failure = stack.failure(stacks, stage.stack, newest) if state else None

@@ -1,4 +1,4 @@
-"""Delete a stage, except prod, from AWS with its data and its secrets: `make destroy STAGE=dev`.
+"""Delete a stage with its data and secrets from AWS: `make destroy STAGE=dev`. Prod is refused.
 
 CloudFormation keeps the tables and the bucket of a deleted stack, so that a mistake costs no data.
 This command also deletes the tables, the bucket and the secrets, after you have typed the stage's

@@ -17,7 +17,7 @@ from infra.stages.command import command, parser
 
 FUNCTION = "SubscriptionReconcile"
 PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""The read timeout is longer than the function's. A retry would run the function twice."""
+"""A read timeout longer than the function's timeout. A retry would run the function twice."""
 
 
 @command

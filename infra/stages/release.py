@@ -3,8 +3,8 @@
 SAM copies a function's folder without byte-code, and Lambda cannot write to the folder: without
 this step, every cold start would compile the handler again.
 
-SAM publishes a new version of a function only if the function's code or its text in the template
-changes. A parameter's new value changes neither code nor text, so the alias would stay on the
+SAM publishes a new version of a function only if the function's code or its block in the template
+changes. A new value of a parameter changes neither of the two, so the alias would stay on the
 version with the old value. Therefore each function has a digest of all parameters.
 """
 

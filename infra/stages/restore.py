@@ -41,7 +41,7 @@ PATIENCE = {"Delay": 20, "MaxAttempts": 3 * 60 * 24}
 
 
 class Differences(NamedTuple):
-    """The numbers of a table's items that were changed, deleted and added since a moment."""
+    """How many items of a table were changed, deleted and added since a moment."""
 
     changed: int
     deleted: int
@@ -80,7 +80,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
-    """Return the names of the chosen tables, or of all with lasting data, by logical id.
+    """Return the names of the chosen tables by logical id (default: tables with lasting data).
 
     Raises CommandError.
     """

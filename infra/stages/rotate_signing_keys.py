@@ -1,4 +1,4 @@
-"""Replace the signing key of a stage, one of two steps per run: `make rotate-keys`.
+"""Replace the signing key of a stage in two runs: `make rotate-keys`.
 
 The first run adds a key. The key signs tokens after ten minutes, when every sandbox has read it.
 The second run removes the old key if all tokens of the old key have expired; before that, the
@@ -52,7 +52,7 @@ def step(ssm: "SSMClient", name: str, now: datetime) -> str:
         held = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
         _put(ssm, name, StoredKeys.create(kid, key))
-        return f"{name} was created with its first key, {kid}."
+        return f"Created {name} with the first key, {kid}."
 
     stored = StoredKeys.read(held)
     removable = stored.removable_from()

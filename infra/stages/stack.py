@@ -83,7 +83,7 @@ def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iter
 
 
 def policy(replaceable: Sequence[str] = ()) -> str:
-    """Return the stack policy that protects all resources with data that are not `replaceable`."""
+    """Return the stack policy that protects all resources with data, except `replaceable`."""
     denied = [f"LogicalResourceId/{name}" for name in replaceable]
     every = {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}
     forbidden = {
@@ -97,7 +97,7 @@ def policy(replaceable: Sequence[str] = ()) -> str:
 
 
 def protect(stacks: "CloudFormationClient", name: str, replaceable: Sequence[str] = ()) -> None:
-    """Set the stack policy only if it differs, because a pipeline has no grant to set it."""
+    """Set the stack policy unless it is already set: a pipeline has no grant to set it."""
     required = policy(replaceable)
     current = stacks.get_stack_policy(StackName=name).get("StackPolicyBody")
     if current is None or json.loads(current) != json.loads(required):
@@ -113,7 +113,7 @@ def change_sets(stacks: "CloudFormationClient", name: str) -> set[str]:
 def refuse_data_loss(
     stacks: "CloudFormationClient", change_set: str, replaceable: Sequence[str] = ()
 ) -> None:
-    """Raise CommandError if a change set replaces or removes data that is not `replaceable`."""
+    """Raise CommandError if a change set replaces or removes data, except in `replaceable`."""
     pages = stacks.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
     changes = [each["ResourceChange"] for page in pages for each in page["Changes"]]
     found = {name: why for name, why in _losses(changes) if name not in replaceable}

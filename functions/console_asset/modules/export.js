@@ -31,7 +31,7 @@ export function AccountExport({ user }) {
 }
 
 const STATES = {
-  none: "You get an archive of your account, your chats and everything you sent, once a day.",
+  none: "Once a day, you can request an archive of your account, your chats and everything you sent.",
   preparing: html`<span role="alert">Your data is being collected. This takes a few minutes.</span>`,
   ready: html`<span role="alert">Your archive is ready.</span>`,
   failed: html`<span role="alert">The archive could not be created. Try again.</span>`,

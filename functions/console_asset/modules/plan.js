@@ -28,7 +28,7 @@ export function PlanCard({ user, hasPaid }) {
 
 function statusInWords({ status, currentPeriodEnd, cancelAtPeriodEnd }) {
   if (status === "canceled") return "Your subscription has ended.";
-  if (status === "past_due" || status === "unpaid") return "Your last payment failed. Pay it in the billing portal.";
+  if (status === "past_due" || status === "unpaid") return "Your last payment failed. Pay the invoice in the billing portal.";
   if (!currentPeriodEnd) return `Your subscription is ${status.replaceAll("_", " ")}.`;
   const end = date(currentPeriodEnd);
   return cancelAtPeriodEnd ? `Your subscription ends on ${end}. Until then you keep Pro.` : `Your subscription renews on ${end}.`;

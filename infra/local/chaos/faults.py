@@ -16,7 +16,7 @@ from infra.running import Stack
 GAP = 4.0
 """Seconds between two faults; fewer in a run that is too short for the whole deck."""
 RESTARTED_WITHIN = 60.0
-"""The most seconds until the emulated AWS answers after a kill."""
+"""The longest wait, in seconds, until the emulated AWS answers after a kill."""
 DRIP = ("A reply ", "that drips.")
 """The texts that Gemini streams one by one as a slow reply."""
 
@@ -25,7 +25,7 @@ type Card = Callable[[random.Random], Awaitable[object]]
 
 
 class Urls(NamedTuple):
-    """The addresses to which faults are posted."""
+    """The URLs to which faults are posted."""
 
     aws: str
     gemini: str
@@ -120,7 +120,7 @@ class Faults:
         return lambda _: asyncio.to_thread(processes.kill_function, self._stack, logical_id)
 
     async def _lose_events(self, _choose: random.Random) -> None:
-        """Prevent the delivery of all Stripe events of one second."""
+        """Hold back Stripe's events for one second; these events are never delivered."""
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": True})
         await asyncio.sleep(1)
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})

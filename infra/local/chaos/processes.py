@@ -30,7 +30,7 @@ def kill_function(stack: Stack, logical_id: str) -> bool:
 
 
 def _kill(*texts: str) -> bool:
-    """Kill all processes with these texts in their command; return whether any was killed."""
+    """Kill each process whose command contains these texts; return whether there was one."""
     found = False
     for pid, command in _commands():
         if WRAPPER not in command and all(text in command for text in texts):

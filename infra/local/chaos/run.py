@@ -24,12 +24,12 @@ from infra.local.client import FINAL
 from infra.running import Stack
 
 USERS = 4
-"""Users who act at the same time; few, because each request may start a process."""
+"""The number of users who act at the same time; small, because a request may start a process."""
 SETTLED_WITHIN = 600.0
-"""The most seconds from the last fault until every prompt has ended. A killed worker's room waits
-for the queue's visibility timeout, five minutes, and the sweep needs several rounds."""
+"""The longest wait, in seconds, for the end of every prompt after the last fault. A killed worker's
+room waits for the queue's visibility timeout, five minutes, and the sweep needs several rounds."""
 WARM_WITHIN = 120.0
-"""Seconds to wait for the first accepted prompt, before the run's minutes begin."""
+"""Seconds to wait for the first accepted prompt; the run's minutes begin after that prompt."""
 PAGE_EVERY = 1.0
 LINE_EVERY = 15.0
 """Seconds between two pages on a terminal (PAGE_EVERY) and in a file (LINE_EVERY)."""
@@ -106,7 +106,7 @@ async def _wait_for_first_prompt(world: World, deadline: float) -> None:
 async def _settle(
     world: World, tables: audit.Tables, sweep: Callable[[], Awaitable[object]] | None
 ) -> None:
-    """Wait until every prompt has ended in the tables, at most SETTLED_WITHIN; poll each prompt."""
+    """Poll the prompts until all have ended in the tables, for at most SETTLED_WITHIN."""
     deadline = time.monotonic() + SETTLED_WITHIN
     while time.monotonic() < deadline:
         if sweep:
@@ -144,7 +144,7 @@ async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) 
 
 
 def counts_of(world: World) -> Counter[str]:
-    """Return the numbers of users, and of requests and prompts by outcome."""
+    """Count the users, the requests per outcome, and the prompts per outcome."""
     prompts = [prompt for user in world.people for prompt in user.prompts]
     counts = world.counts + Counter(prompt.status for prompt in prompts if prompt.status in FINAL)
     counts["users"] = len(world.people)
@@ -154,7 +154,7 @@ def counts_of(world: World) -> Counter[str]:
 
 
 def describe(world: World, faults: Faults, seed: int) -> list[str]:
-    """Return the lines of a page: the numbers of prompts and requests by outcome, and of faults."""
+    """Return the lines of a page: the counts of prompts, requests and faults."""
     counts = counts_of(world)
     refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
     prompts = ["accepted", *FINAL, "under way"]

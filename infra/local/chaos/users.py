@@ -14,13 +14,13 @@ import httpx
 from infra.local.client import FINAL
 
 PATIENCE = 40.0
-"""Seconds for which an unanswered request is repeated."""
+"""Seconds after which a user stops repeating an unanswered request."""
 Json = dict[str, Any]
 
 
 @dataclass
 class Prompt:
-    """A prompt of a user, with the status that its sender knows."""
+    """A prompt of a user, with the last status that the user saw."""
 
     room: str
     content: str
@@ -28,11 +28,11 @@ class Prompt:
     id: str = ""
     """The message's id; empty until the prompt is accepted."""
     status: str = "sent"
-    """sent, refused, unknown (no answer), or a status that the API reports."""
+    """`sent`, `refused`, `unknown` (no answer), or a status from the API."""
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the prompt was accepted and, as far as its sender knows, has not ended."""
+        """Whether the prompt was accepted, and the user has not seen that it ended."""
         return bool(self.id) and self.status not in FINAL
 
 
@@ -47,7 +47,7 @@ class World:
     until: float
     """The time on the monotonic clock after which no user begins an action."""
     longest_pause: float = 2.0
-    """The most seconds between two actions of a user."""
+    """The longest pause between two actions of a user, in seconds."""
     people: "list[User]" = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 

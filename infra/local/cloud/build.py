@@ -19,11 +19,11 @@ from infra.paths import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, displa
 from infra.stages import release
 
 LONGEST_ERROR = 400
-"""The most characters of an error that are shown; the log has the whole error."""
+"""Longer errors are cut off after this number of characters; the log has the whole error."""
 
 FINGERPRINT = BUILD / "fingerprint"
 MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
-"""The platforms, by architecture, for which layers/build/build.py installs wheels on macOS."""
+"""The wheels' platform for each architecture, for a build on macOS (layers/build/build.py)."""
 
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/requirements/*.txt"]
 LEFT_OUT = "__pycache__"

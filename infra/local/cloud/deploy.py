@@ -40,7 +40,7 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the logical id of the function or alias behind each route of an OpenAPI body."""
+    """Return the routes of an OpenAPI document, each with its function's or alias's logical id."""
     routes = {}
     for path, methods in body["paths"].items():
         for method, operation in methods.items():
@@ -53,7 +53,7 @@ def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
-    """Return an OpenAPI body's CORS rules in the format of API Gateway's API."""
+    """Return an OpenAPI document's CORS rules in the format that API Gateway expects."""
     rules = body.get("x-amazon-apigateway-cors", {})
     cors: Any = {name[0].upper() + name[1:]: value for name, value in rules.items()}
     origins = cors.get("AllowOrigins")
@@ -88,7 +88,10 @@ class Cloud:
         self._iam = aws.client("iam", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
-        """Store these secrets; create missing keys and Upstash's token; return the token."""
+        """Store these secrets, and return Upstash's token.
+
+        Create the signing keys and Upstash's token if they are missing.
+        """
         for purpose, value in given.items():
             self._secret(purpose, value, always=True)
         kid = secrets.token_hex(4)
@@ -111,7 +114,7 @@ class Cloud:
         return deployed == expected and stack["StackStatus"] in FINISHED
 
     def save(self) -> None:
-        """Write MiniStack's state to disk, because its journal only covers tables and SSM."""
+        """Write MiniStack's state to disk, because the journal only covers tables and SSM."""
         httpx.post(f"{self.aws.endpoint_url}/_save", timeout=60, trust_env=False).raise_for_status()
 
     def store_digest(self, digest: str) -> None:
@@ -137,7 +140,7 @@ class Cloud:
         )
 
     def set_boundaries(self) -> None:
-        """Set the permissions boundary of every role, which MiniStack's CloudFormation ignores."""
+        """Set every role's permissions boundary: MiniStack's CloudFormation ignores boundaries."""
         made = self.list_resources()
         boundary = made["AWS::IAM::ManagedPolicy"]["Boundary"]
         for role in made["AWS::IAM::Role"].values():

@@ -1,4 +1,4 @@
-"""The Docker engine: `sam local` runs functions in its containers."""
+"""The Docker engine; `sam local` runs functions in Docker containers."""
 
 import asyncio
 import errno
@@ -36,11 +36,12 @@ def has_image(image: str) -> bool:
 
 @asynccontextmanager
 async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
-    """Forward these ports from HOST_NAME in containers to our loopback while the block runs.
+    """Make these ports of our loopback reachable from containers while the block runs.
 
-    Yields SAM's arguments for HOST_NAME. An engine on this machine has an address on the bridge to
-    its containers, and we listen only at that address. An engine in a virtual machine, such as
-    Docker Desktop, needs no forwarding: it resolves HOST_NAME to our loopback.
+    Containers use the name HOST_NAME, which SAM learns from the yielded arguments. If the engine
+    runs on this machine, we listen at the engine's IP address on the containers' network, and
+    forward connections. If the engine runs in a virtual machine, such as Docker Desktop, HOST_NAME
+    already leads to our loopback.
     """
     bridge = bridge_address(_docker("network", "inspect", "bridge", "-f", "{{json .IPAM.Config}}"))
     async with AsyncExitStack() as exits:
@@ -61,9 +62,9 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
 
 
 def bridge_address(config: str) -> str:
-    """Return the engine's address on a network with this configuration (JSON).
+    """Return the engine's IP address on a network with this configuration (JSON).
 
-    An older engine does not name its address, but always has the first address of the subnet.
+    An older engine does not name its IP address, but always has the first one of the subnet.
     Raises CommandError if there is no IPv4 address.
     """
     for network in json.loads(config) or []:
@@ -72,7 +73,7 @@ def bridge_address(config: str) -> str:
         if gateway.version == 4 and gateway in subnet:
             return str(gateway)
     raise CommandError(
-        "Docker's network `bridge` has no IPv4 address by which containers can reach this machine."
+        "Docker's network `bridge` has no IPv4 address, so containers cannot reach this machine."
     )
 
 

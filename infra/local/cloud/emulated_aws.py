@@ -12,9 +12,9 @@
 - Faults of calls to the services dynamodb, sqs and ssm, on demand (`POST /_faults`, see
   standins/faults.py; `match` is searched in "SERVICE.Operation body"):
 
-    conflict    DynamoDB's answer while another transaction writes the same item; nothing happens
-    throttled   AWS's answer to too many calls; nothing happens
-    failing     500; nothing happens
+    conflict    DynamoDB's error while another transaction writes the same item; not executed
+    throttled   AWS's error after too many calls; not executed
+    failing     500; not executed
     lost        500, although the call was executed
     swallow     a queue accepts a message, but does not store it
     double      a queue stores a message twice
@@ -176,7 +176,7 @@ def error(status: int, code: str, **more: Any) -> Answer:
 
 
 def copy_message(body: bytes) -> bytes:
-    """Return a copy of a message with another deduplication id, so that a queue accepts it."""
+    """Return a copy of a message; a new deduplication id makes a queue accept the copy."""
     message = json.loads(body)
     if "MessageDeduplicationId" in message:
         message["MessageDeduplicationId"] = f"again-{message['MessageDeduplicationId']}"
@@ -184,7 +184,7 @@ def copy_message(body: bytes) -> bytes:
 
 
 def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
-    """Return MiniStack with `/_save` and `/_faults`; its start repeats the journal."""
+    """Return MiniStack with `/_save` and `/_faults`; it repeats the journal when it starts."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def begin(message: Message) -> None:
@@ -207,7 +207,7 @@ def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
 
 
 async def save(served: Any) -> None:
-    """Write MiniStack's state by a call of its shutdown handler, which does nothing else here."""
+    """Write MiniStack's state: call the shutdown handler, which only does this."""
 
     async def end() -> Message:
         return {"type": "lifespan.shutdown"}
@@ -250,7 +250,7 @@ class Unpacked:
         self._sources = sources
         self._folder = Path(tempfile.gettempdir()) / "unpacked"
         self._replaced: dict[Path, Path] = {}
-        """The source folder by unpacked folder; the source files replace the unpacked files."""
+        """The source folder of each unpacked folder; source files replace the unpacked files."""
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> zipfile.ZipFile:
@@ -279,7 +279,7 @@ class Unpacked:
         place.symlink_to(shared)
 
     def _prepare(self, name: str, draft: Path, shared: Path) -> None:
-        """Replace the unpacked files in `draft` by their sources, and record the source folder."""
+        """Replace the unpacked files in `draft` with the source files; record the source folder."""
         if self._sources is None:
             return
         package, source = draft, self._sources / "functions" / name
@@ -333,7 +333,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def function_of(process: str) -> str:
-    """Return the folder in functions/ for the name of a process's folder, or ""."""
+    """Return the name of a function's folder from its process's folder, or ""."""
     found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names admin functions
     return re.sub(r"(?<=.)([A-Z])", r"_\1", found[1]).lower().replace("-", "_") if found else ""
 

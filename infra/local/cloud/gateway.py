@@ -1,9 +1,9 @@
-"""The front: a server at the API's address that forwards requests to MiniStack's API Gateway.
+"""The front: a server at the API's URL that forwards requests to MiniStack's API Gateway.
 
-WebSockets have the same address: see `sockets`.
+The front also serves WebSockets: see `sockets`.
 
 MiniStack serves an HTTP API under a long path, without API Gateway's limits, and starts a process
-for every request when no process is idle. The front gives the API a short address, enforces API
+for every request when no process is idle. The front gives the API a short URL, enforces API
 Gateway's limits with its error messages, and forwards a limited number of requests at a time.
 """
 
@@ -26,7 +26,7 @@ MAX_BODY = 10 * 1024 * 1024
 TIMEOUT = 30.0
 """API Gateway's limit for a request's duration, in seconds."""
 IN_FLIGHT = 8
-"""The most requests that are forwarded at the same time: each may start a process."""
+"""The limit of requests that are forwarded at the same time: each request may start a process."""
 
 STAGE = "$default"
 LIVE = "/live"

@@ -11,7 +11,7 @@ from uuid import uuid4
 type Event = dict[str, Any]
 
 SOURCE = "203.0.113.7"
-"""A client's IP address, reserved for documentation (RFC 5737)."""
+"""The client's IP address in every event; RFC 5737 reserves it for documentation."""
 
 
 def http_event(
@@ -23,7 +23,7 @@ def http_event(
     at: datetime | None = None,
     source: str = SOURCE,
 ) -> Event:
-    """Return the event of a request without its route; header names are in lower case."""
+    """Return a request's event, without a route; header names are in lower case."""
     parts = urlsplit(url)
     sent = {"host": "api.example", "user-agent": "curl/8"}
     if body is not None:

@@ -17,7 +17,7 @@ from infra.local.serving import HOST
 from infra.paths import MINISTACK_PYTHON, display_path
 
 READY_TIMEOUT = 60.0
-"""The most seconds from the start of a program to its first answer."""
+"""The longest wait for a program's first answer after its start, in seconds."""
 
 REGION = "us-east-1"
 EMULATED_AWS = Path(__file__).with_name("emulated_aws.py")
@@ -83,8 +83,8 @@ async def start_ministack(
 ) -> Program:
     """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
-    Functions inherit MiniStack's environment, which contains the variables in `extra`, but none of
-    the developer's. Code that is saved in `sources`, a checkout, replaces the deployed code.
+    Functions inherit MiniStack's environment: the variables in `extra`, and none of the developer's
+    variables. Files that are saved in the checkout `sources` replace the deployed files.
     """
     if not MINISTACK_PYTHON.exists():
         raise CommandError("MiniStack is not installed yet: run `make setup`.")

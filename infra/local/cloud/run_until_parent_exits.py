@@ -1,7 +1,7 @@
 """Run a command that ends with its parent: `python run_until_parent_exits.py COMMAND...`.
 
-The command gets a process group of its own. When our standard input ends, because the parent closed
-it or died, the command is asked to terminate, and killed after a grace period. Then the remaining
+The command gets its own process group. Our standard input ends when the parent closes it or dies.
+Then the command receives SIGTERM, and SIGKILL after a grace period. At the end, the remaining
 processes of the command's group are killed. Ctrl-C in a terminal does not stop the command.
 """
 

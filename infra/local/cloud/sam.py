@@ -1,7 +1,7 @@
 """`sam local` with a running local stack: functions in containers, everything else as in `make up`.
 
 The containers run the code on disk with the settings of the deployed functions. The addresses in
-the settings are replaced by addresses that a container can reach.
+the settings are replaced with addresses that a container can reach.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ def image() -> str:
 
 
 def ports(stack: Stack) -> list[int]:
-    """Return the ports of the stack's services that functions call."""
+    """Return the ports of the services that functions call."""
     services = [stack.aws.endpoint_url, stack.upstash.url]
     services += [one.url for one in (stack.gemini, stack.stripe) if one]
     return [port for url in services if (port := urlsplit(url).port)]

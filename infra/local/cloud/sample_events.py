@@ -1,7 +1,7 @@
 """A sample event for every function, with its {{placeholders}} filled in.
 
-The route comes from the template, the need for a token from the OpenAPI document, everything else
-from sample_events.toml.
+The route is read from the template. The OpenAPI document says whether a request needs a token.
+sample_events.toml has everything else.
 
 A placeholder stands for a value such as a token or a room's id. The running system creates the
 value when it is first needed. The request has the current time.
@@ -53,7 +53,7 @@ def _request(route: str, sample: Mapping[str, Any]) -> Event:
 
 
 def fill_in(text: str, value_of: Callable[[str], str], now: float) -> Event:
-    """Return the event in a text, with values for its placeholders and the time `now` (Unix time).
+    """Parse an event; fill in its placeholders and the time `now` (Unix time).
 
     Raises ValueError if the text is not a JSON object, and the errors of `value_of`.
     """

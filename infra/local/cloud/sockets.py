@@ -11,7 +11,8 @@ small messages. Functions post to connections through the front, which causes fa
     {"kind": "cut"}                      cut the connection instead of sending a message
     {"kind": "refuse-connect"}           refuse a new connection, as some networks do
 
-`match` is searched in the message; for `refuse-connect`, in the empty text.
+A fault with `match` applies only to messages that contain this string; `refuse-connect` has no
+`match`.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The longest time without a message, and the longest duration, of a connection (seconds)."""
+    """A connection's longest time without a message, and its longest duration (seconds)."""
 
     idle: float = 600.0
     life: float = 7200.0

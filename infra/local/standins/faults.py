@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 JOURNAL_LENGTH = 5_000
 
 type Rule = type[str] | type[float] | type[list[Any]] | type[object] | Collection[object]
-"""The allowed values of a setting: strings, numbers, lists, anything, or a collection's values."""
+"""The type of a setting's values (`object`: any), or a collection of all allowed values."""
 
 
 class BadFault(ValueError):

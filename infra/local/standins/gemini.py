@@ -103,7 +103,7 @@ BLOCK_REASONS: Mapping[str, int] = {
 }
 
 THOUGHTS: Mapping[str, int] = {"minimal": 0, "low": 16, "medium": 64, "high": 256}
-"""The tokens of thoughts that a reply is billed for, by thinking level."""
+"""For each thinking level, the number of thought tokens that a reply is billed for."""
 
 _OF_A_FAULT: Mapping[str, Mapping[str, Rule]] = {
     "answer": {

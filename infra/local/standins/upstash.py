@@ -1,12 +1,13 @@
 """A stand-in for Upstash Redis: its REST protocol in front of a real Valkey.
 
     POST /              ["SET", "k", "v"]               one command
-    POST /pipeline      [["INCR", "k"], ["GET", "k"]]   several, each with a result or an error
-    POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   several in one transaction
+    POST /pipeline      [["INCR", "k"], ["GET", "k"]]   commands, each with a result or an error
+    POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   commands in one transaction
 
 Results and statuses are Upstash's: 200 {"result": …}, 400 {"error": …} for a command that failed,
-401 for a wrong token. With `Upstash-Encoding: base64` every string but "OK" is in base64. Commands
-in the path of a URL, which Upstash also accepts, are left out: upstash-redis sends none.
+401 for a wrong token. With `Upstash-Encoding: base64` every string but "OK" is in base64. Upstash
+also accepts a command in the path of a URL. This stand-in does not: upstash-redis sends no such
+command.
 
 Faults (see faults.py; `match` is searched in the command's words, joined by spaces):
 
@@ -61,7 +62,7 @@ def create_app(host: str, port: int, token: str) -> web.Application:
 
 
 class _Refused(Exception):
-    """The request gets an error response."""
+    """The error response to a request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -87,7 +87,9 @@ class Api:
     def create_session(self, params: Params, *, request: web.Request) -> Json:
         mode = params.require("mode")
         if mode != "subscription":
-            raise Rejected(f"Invalid mode: {mode}: this stand-in sells subscriptions", param="mode")
+            raise Rejected(
+                f"Invalid mode: {mode}: this stand-in only sells subscriptions", param="mode"
+            )
         customer = self.ledger.get_customer(params.require("customer"), "customer")
         lines = params.list("line_items")
         if len(lines) != 1 or not lines[0].get("price"):

@@ -20,7 +20,7 @@ from infra.local.standins.stripe.protocol import Json
 
 API_VERSION = "2026-10-28.endive"
 OLD_API_VERSION = "2024-06-20"
-"""The API version with the period on the subscription, and the subscription's id on the invoice."""
+"""In this API version, a subscription has the period, and an invoice has the subscription's id."""
 
 EVENTS = (
     "checkout.session.completed",
@@ -37,7 +37,7 @@ EVENTS = (
 """The event types that our webhook endpoint subscribes to."""
 
 TIMEOUT = 20.0
-"""The most seconds to wait for the endpoint's answer."""
+"""The longest wait for the endpoint's answer, in seconds."""
 RETRIES = (1, 2, 4, 8, 16, 32, 60, 60, 60)
 """Seconds before each retry; Stripe waits hours."""
 
@@ -137,7 +137,7 @@ class EventLog:
             self._send(sent)
 
     def find(self, event_id: str) -> SentEvent | None:
-        """Return an event with its answers, or None."""
+        """Return an event with the statuses of its deliveries, or None."""
         return self._events.get(event_id)
 
     def all(self) -> list[SentEvent]:

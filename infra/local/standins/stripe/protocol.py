@@ -130,7 +130,7 @@ class Params:
 
 
 def paginate(url: str, found: Iterable[Json], params: Params) -> Json:
-    """Return the page of these objects, newest first, that `limit` and `starting_after` select."""
+    """Return the page of these objects that the call's parameters select, newest first."""
     limit = params.number("limit", 10) or 0
     if not 1 <= limit <= MAX_LIMIT:
         raise Rejected(
