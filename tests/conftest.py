@@ -29,7 +29,7 @@ SECOND_SYSTEM = (
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Return a scheduler that runs all tests of a shared system in one process.
 
-    pytest 9.2 does not tell xdist its own groups (--dist loadgroup).
+    xdist's own groups (--dist loadgroup) do not work with pytest 9.2.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -39,7 +39,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Refuse parameters in a set, because each process would order them differently."""
+    """Refuse a set of parameters, because each process would put them in another order."""
     for mark in item.iter_markers("parametrize"):
         if isinstance(mark.args[1], set | frozenset):
             raise pytest.UsageError(f"{item.nodeid}: take a list of parameters, not a set.")

@@ -114,7 +114,7 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure_queue() -> dict[str, Any]:
-    """Measure the queue in a new process, because a process keeps the table names it has read."""
+    """Measure the queue in a new process, because a process reads the table names only once."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "layers" / "core")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.queueing"],

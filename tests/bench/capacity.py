@@ -1,9 +1,9 @@
-"""The resources that a request uses: network calls, their longest chain, bytes, DynamoDB's units.
+"""The resources that a request uses: network calls, the longest chain of calls, bytes, and units.
 
-Units follow DynamoDB's published rules. A write takes one unit per KB and a read one per 4 KB, both
-rounded up; an eventually consistent read takes half, a write in a transaction double. An index
-takes one more unit if it gains or loses the item, two if the item's key in the index changes; a
-transaction does not double the units of an index.
+Units follow DynamoDB's published rules. A write takes one unit per KB, and a read takes one unit
+per 4 KB, both rounded up. An eventually consistent read takes half as many units, and a write in a
+transaction takes twice as many. An index takes one more unit if it gains or loses the item, and two
+more if the item's key in the index changes. A transaction does not double the units of an index.
 """
 
 import math

@@ -31,7 +31,7 @@ class Figure:
 
 
 def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
-    """Return the functions and references to start, by their names in the results."""
+    """Return the functions and references to start; the results use the same names."""
     found = {"bare": lab.bare()}
     found["gemini import, as shipped"] = lab.gemini_import()
     for way in USUAL:
@@ -48,7 +48,7 @@ def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> d
 
 
 def over_tls(name: str) -> str:
-    """Return the name under which the results show a function with services over TLS."""
+    """Return the name that the results give a function whose services answer over TLS."""
     return f"{name} over TLS"
 
 

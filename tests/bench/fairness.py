@@ -33,7 +33,7 @@ MARGIN = 10.0
 
 
 def default(parameter: str) -> int:
-    """Return the default of a parameter of the template."""
+    """Return the default value of a template parameter."""
     return int(TEMPLATE["Parameters"][parameter]["Default"])
 
 
@@ -45,7 +45,7 @@ SLOW = float(default("GeminiTimeout"))
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits on greedy users' prompts: in flight and per day."""
+    """The limits on prompts of greedy users: in flight and per day."""
 
     in_flight: Mapping[str, int] = field(
         default_factory=lambda: {
@@ -105,7 +105,7 @@ class Simulation:
         self._busy: Counter[str] = Counter()
 
     def run(self, greedy: int, kind: str) -> dict[str, Waits]:
-        """Simulate this many greedy users of a kind; return the honest users' waits by plan."""
+        """Simulate greedy users of one kind; return the honest users' waits for each plan."""
         for number in range(HONEST):
             plan = "pro" if number % 2 else "basic"
             self._at(self._random.uniform(0, BEGIN), self._honest(f"honest {plan}", number))
@@ -172,7 +172,7 @@ class Simulation:
             self._work(queue, batch)
 
     def _receive(self, queue: str) -> dict[tuple[str, int], list[Prompt]]:
-        """Take the oldest prompts of unlocked rooms off a queue, and lock their rooms."""
+        """Remove the oldest prompts of unlocked rooms from a queue, and lock these rooms."""
         batch: dict[tuple[str, int], list[Prompt]] = {}
         left, kept = self._batch, deque[Prompt]()
         waiting = self._waiting[queue]

@@ -1,7 +1,7 @@
 """AWS's side of a function: the Runtime API that sends it events, and the services that it calls.
 
-A function runs as on Lambda: in a fresh process of the runtime's Python under awslambdaric, which
-can import only the function's folder and layers.
+A function runs as on Lambda: awslambdaric starts it in a fresh process of the runtime's Python. The
+process can import only the function's folder and layers.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class BenchError(Exception):
 
 
 class _Http(asyncio.Protocol):
-    """A minimal HTTP/1.1 server: kept connections, and bodies with a length or in chunks."""
+    """A minimal HTTP/1.1 server that keeps connections open and accepts chunked bodies."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -98,7 +98,7 @@ class Host:
     """The event loop that serves the stand-ins and the functions' Runtime APIs."""
 
     def __init__(self, world: World) -> None:
-        """Answer from `world`, an attribute that may be replaced between two calls."""
+        """Answer from `world`; this attribute may be replaced between two calls."""
         self.world = world
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -223,7 +223,7 @@ class Function:
         threading.Thread(target=self._read_log, daemon=True).start()
 
     def invoke(self, event: Mapping[str, Any] | None = None) -> tuple[float, Any]:
-        """Send an event to the function; return the moment of its answer, and the answer."""
+        """Send an event to the function; return the time of its answer, and the answer."""
         http = self._take(self._work)
         body = json.dumps(event or self._subject.event).encode()
         deadline = round((time.time() + self._subject.timeout) * 1000)
@@ -261,7 +261,7 @@ class Function:
         return self._process.pid
 
     def log(self) -> str:
-        """Return the end of the process's output."""
+        """Return the last part of the process's output."""
         time.sleep(0.1)  # the last lines may not have been read yet
         return b"".join(self._log).decode(errors="replace")[-3000:]
 

@@ -121,7 +121,7 @@ class Lab:
         return Contender(subject, ours.world)
 
     def usual(self, way: str, kind: str) -> Contender:
-        """Return the reference that does a kind of work in a usual way, one of USUAL."""
+        """Return the reference for this kind of work and this usual way, such as FastAPI."""
         example = {
             "health": "HealthCheck",
             "login": "AuthLogin",
@@ -152,7 +152,7 @@ class Lab:
 
     @contextmanager
     def warm(self, contender: Contender, pause: float = 0.0) -> Iterator[Function]:
-        """Run a contender while the block runs; before the block it answers a first request."""
+        """Start a contender and send it a first request; run it while the block runs."""
         self.host.world = replace(contender.world, calls=[], asked=0, pause=0.0)
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
@@ -163,7 +163,7 @@ class Lab:
 
     @contextmanager
     def start(self, contender: Contender, world: World) -> Iterator[Function]:
-        """Run a contender with these answers of its services while the block runs."""
+        """Run a contender with services that give these answers, while the block runs."""
         self.host.world = world
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:

@@ -29,14 +29,14 @@ BATCHES = 5
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians, except `first_text_95` (a 95th percentile), `posts`, `reads` and `writes`."""
+    """The figures, all medians except `first_text_95`, `posts`, `reads` and `writes`."""
 
     unwatched: float
     watched: float
     """Milliseconds of CPU per reply."""
     first_text: float
     first_text_95: float
-    """Seconds from Gemini's first piece to the first post."""
+    """Seconds from Gemini's first piece to the first post: median and 95th percentile."""
     one: float
     ten: float
     """Seconds until the last reply of a batch is stored, with one room and with ten."""

@@ -1,4 +1,4 @@
-"""The duration of requests at each of Lambda's memory sizes, with the CPU share of that size.
+"""The duration of requests at each of Lambda's memory sizes, which also set the share of a CPU.
 
 Each function is initialised with a whole CPU, as on Lambda [1], and then limited to the share of
 its memory size. Services answer over TLS, with the delays that cost/prices.toml assumes. Of a long
@@ -137,7 +137,7 @@ def _measure(lab: Lab, rounds: int) -> Curve:
 
 
 def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
-    """Start a function at a size; return its times, its times with full batches, and its peak."""
+    """Start a function at a size; return its times, the times of full batches, and its peak."""
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
     with lab.start(contender, world) as function:
         init = function.wait_until_ready() - function.started
@@ -178,7 +178,7 @@ def _seconds_of(lab: Lab, function: Function, world: World, rooms: int = 1) -> f
 
 
 def _measure_peak(lab: Lab, worker: Contender) -> float:
-    """Return the worker's peak memory with a full batch, the longest histories and replies.
+    """Return the worker's peak memory with a full batch of the longest histories and replies.
 
     A history has a megabyte, the most that one query returns.
     """

@@ -30,7 +30,7 @@ LOADED = "return performance.now()"
 
 
 def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
-    """Return the median times until first paint and sign-in form, and the size of the first load.
+    """Return the median times to first paint and to the sign-in form, and the first load's size.
 
     The handlers have these settings as their environment.
     """

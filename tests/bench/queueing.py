@@ -3,7 +3,7 @@
 MiniStack runs only one batch of a FIFO queue at a time, so our own pollers replace MiniStack's.
 Each receives up to ten messages, passes them to the real handler, and deletes answered messages.
 MiniStack takes many milliseconds per call and answers one call at a time. Once MiniStack is the
-bottleneck, more workers answer no more prompts per second.
+bottleneck, additional workers do not raise the number of prompts per second.
 
     python -m tests.bench.queueing     prints its figures as JSON
 """
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fairness:
-    """The seconds until `singles` rooms are answered, after `of_the_room` prompts of one room."""
+    """The seconds until `singles` rooms have replies; one room queued many prompts before."""
 
     singles: int
     of_the_room: int
@@ -65,7 +65,7 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Batches:
-    """Seconds for one prompt from each of several rooms: in one batch, and in a batch per room."""
+    """Seconds to answer one prompt per room: all in one batch, and in one batch per room."""
 
     rooms: int
     together: float
@@ -82,7 +82,7 @@ class Bench:
         self._handler = handler_of(WORKER)
 
     def fill(self, rooms: Sequence[str], each: int) -> None:
-        """Store and queue `each` prompts per room, the rooms in rotation."""
+        """Store and queue `each` prompts per room: one of every room, then the next, and so on."""
         moment = times.text(clock.now())
         with StoredMessage.batch_write() as batch:
             for room in rooms:
@@ -147,7 +147,7 @@ class Bench:
         )
 
     def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
-        """Queue many prompts of one room and then one of each other room; time the other rooms."""
+        """Queue many prompts of one room, then one prompt of each other room; time the others."""
         big, others = _room(), [_room() for _ in range(singles)]
         self.fill([big], of_the_room)
         self.fill(others, 1)
@@ -209,7 +209,7 @@ class Bench:
         return list(received.get("Messages", []))
 
     def _answer(self, messages: Sequence[Any]) -> list[str]:
-        """Call the handler with a batch, delete the answered messages, and return their groups."""
+        """Call the handler with a batch, delete answered messages, and return their group ids."""
         records = [
             {
                 "messageId": one["MessageId"],

@@ -157,7 +157,7 @@ def full_worker_rate() -> float:
 
 
 def count_workers(rate: float) -> int:
-    """Return a number of workers with which 19 of 20 prompts wait for less than a second."""
+    """Return how many workers are enough for 19 of 20 prompts to wait less than a second."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
         one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1
@@ -178,7 +178,7 @@ BILLING = "[billing](https://ai.google.dev/gemini-api/docs/billing)"
 
 
 def limits(users: int) -> list[Limit]:
-    """Return the limits that no parameter of the template raises, the highest share first."""
+    """Return the limits that no template parameter can raise; the highest share comes first."""
     rate = peak(users)
     stage_items = spending.StageCap(int(default_of("StageDailyDollars") * MILLION)).shards
     return _sort(
@@ -312,7 +312,7 @@ def limits_as_deployed(users: int) -> list[Limit]:
 
 
 def _first(found: list[Limit]) -> list[Limit]:
-    """Return the exceeded limits, and at least the first five."""
+    """Return the exceeded limits, or the first five if fewer than five are exceeded."""
     return [one for place, one in enumerate(found) if place < 5 or one.share > 1]
 
 
@@ -346,7 +346,7 @@ def limit_table(found: list[Limit]) -> str:
 
 
 def worker_table() -> str:
-    """Return the table of simulated waits by users per day, with all prompts in one queue."""
+    """Return the table of simulated waits in one queue for several numbers of daily users."""
     rows = []
     for users in LEVELS:
         rate = peak(users)
@@ -386,7 +386,7 @@ def cost_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """Return the tables of SCALE.md by the name in the comment before each table."""
+    """Return the tables of SCALE.md; a comment before each table has its name."""
     small, medium, large = LEVELS
     return {
         f"{small:,} users": limit_table(_first(limits_as_deployed(small))),
@@ -398,7 +398,7 @@ def tables() -> dict[str, str]:
 
 
 def update(page: str, made: dict[str, str]) -> str:
-    """Return the page with these tables in place of the old ones."""
+    """Return the text of SCALE.md with its tables replaced by these tables."""
     for name, text in made.items():
         begins = f"<!-- {name} -->\n"
         before, found, after = page.partition(begins)

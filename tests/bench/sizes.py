@@ -15,7 +15,7 @@ GOALS = {"core": 20.0, "stripe": 20.0, "gemini": 80.0}
 
 @dataclass(frozen=True)
 class Size:
-    """MB, unzipped and zipped."""
+    """A size in MB, unzipped and zipped."""
 
     unzipped: float
     zipped: float

@@ -1,8 +1,8 @@
 """Stand-ins that answer every call with a fixed, valid reply, and record the call.
 
 They store nothing, because only our own cost is measured: every read returns the table's sample
-item, with the requested key. They answer at once, or after a `pause` that distinguishes parallel
-calls from sequential ones.
+item, with the requested key. They answer at once or after a `pause`. The pause shows which calls
+run in parallel.
 """
 
 import base64

@@ -71,7 +71,7 @@ def _moment(days: float = 0.0) -> str:
 
 
 def _act(name: str) -> dict[str, Any]:
-    """Return the event of an operator's act."""
+    """Return the Lambda event of an operator's act."""
     act = {"act": name, "id": f"a_{'h' * 26}", "reason": "ticket 41"}
     if name != "redrive":
         act["userId"] = USER
@@ -80,7 +80,7 @@ def _act(name: str) -> dict[str, Any]:
 
 
 def _sent_codes(purpose: codes.Purpose) -> list[Item]:
-    """Return an identity's sent codes: a single code for this purpose."""
+    """Return the list of codes sent to an identity: one code for this purpose."""
     return [
         {
             "challenge": CHALLENGE,

@@ -1,9 +1,9 @@
 """Limit a process to a share of one CPU, as Lambda limits a function by its memory size.
 
-Lambda gives CPU in proportion to memory, one whole CPU at 1,769 MB [1], by Linux's bandwidth
-control: a quota for each period of 20 ms [2], from which the excess of the previous period is
-deducted. A cgroup would do the same, but ordinary users can rarely create one. So the process is
-stopped once it has used up its quota, and continues in the next period.
+Lambda gives CPU in proportion to memory: one whole CPU at 1,769 MB [1]. It uses Linux's bandwidth
+control: each period of 20 ms has a quota [2], and excess time is deducted from the next quota. A
+cgroup would do the same, but ordinary users can rarely create a cgroup. So the process is stopped
+once it has used up its quota, and continues in the next period.
 
 1. docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 2. github.com/pwrdrvr/lambda-throttling has measured this on Lambda at these sizes

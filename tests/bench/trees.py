@@ -77,7 +77,7 @@ async def _build() -> None:
 
 
 def _copy() -> Path:
-    """Copy the build, which another build may replace during the measurement; return the copy."""
+    """Copy the build, because a new build may replace it during the measurement."""
     kept = HOME / "build"
     mark = kept / "fingerprint"
     expected = (BUILD / "fingerprint").read_text()

@@ -2,7 +2,7 @@
 
 `python -m tests.fuzz` tests the running local stack as a user on the pro plan. With `--url` it
 tests another API as a user on the basic plan. The exit status is 0 if every answer was as
-documented. Afterwards the API rejects passwords from this address for up to 15 minutes, because
+documented. Afterwards the API rejects passwords from this IP address for up to 15 minutes, because
 the run sends many wrong passwords.
 """
 

@@ -1,4 +1,4 @@
-"""The access tokens that Schemathesis sends: those of a main user, and of new users."""
+"""The access tokens that Schemathesis sends: tokens of a main user and of new users."""
 
 import os
 import secrets

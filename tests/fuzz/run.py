@@ -18,7 +18,7 @@ PATIENCE = 30.0
 
 
 def new_user(url: str, stand_in: StandIn | None) -> Person:
-    """Return a new proven user, on the pro plan if there is a stand-in of Stripe to pay at.
+    """Return a new proven user; with a stand-in for Stripe, the user pays for the pro plan.
 
     The pro plan has no limit of five prompts per day.
     """

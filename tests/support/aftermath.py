@@ -19,7 +19,7 @@ HOURS = (1, 2, 4)
 
 
 def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
-    """Sweep at the time now + `after`, for at most `seconds`; return the counts."""
+    """Run the sweep as if it were `after` later, for at most `seconds`; return its counts."""
     return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
 
 
@@ -90,7 +90,7 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
 
 
 def check_settled(user_id: str, day: str) -> None:
-    """Assert that the user has no reserved dollars and no prompt in flight on a day."""
+    """Assert that a user has no reserved dollars and no prompt in flight on this day."""
     try:
         usage = Usage.get(user_id, day, consistent_read=True)
     except Usage.DoesNotExist:
@@ -101,7 +101,7 @@ def check_settled(user_id: str, day: str) -> None:
 
 
 def list_waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
-    """Return the rooms and positions of these rooms' prompts in the index `unfinished`."""
+    """Return the room and the position of each unfinished prompt in these rooms."""
     mine = set(rooms)
     return [
         (key.chatroom_id, int(key.seq))

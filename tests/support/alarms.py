@@ -18,7 +18,7 @@ STAGE = "prod"
 
 
 def _values() -> Values:
-    """Return values for the nested template's parameters: their names, with a few exceptions."""
+    """Return values for the nested template; most parameters have their name as value."""
     given = TEMPLATE["Resources"]["Observability"]["Properties"]["Parameters"]
     names = {name: name for name in given} | {"Stage": STAGE, "AwsEndpoint": "", "MonthlyBudget": 9}
     refs = {"AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "Alerts": "topic"}
@@ -75,7 +75,7 @@ class Alarm:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The alarm's metrics by their ids in its expression, or by "m" without an expression."""
+        """The alarm's metrics by id; an alarm without an expression has one metric, "m"."""
         if "MetricName" in self.properties:
             return {"m": Metric.of(self.properties)}
         return {
@@ -91,7 +91,7 @@ class Alarm:
         return sum(self._is_breach(recorded, back) for back in range(periods)) >= needed
 
     def _is_breach(self, recorded: Recorded, back: int) -> bool:
-        """Return whether the period that is `back` periods before the last one is a breach."""
+        """Return whether the threshold was breached `back` periods before the last period."""
         value = self._value(recorded, back)
         if value is None:
             return bool(self.properties["TreatMissingData"] == "breaching")

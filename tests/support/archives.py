@@ -14,12 +14,12 @@ BUCKET = str(VALUES.refs["ExportsBucket"])
 
 
 def fetch(url: str) -> httpx.Response:
-    """Fetch an archive by its address, and return S3's answer."""
+    """Fetch an archive by its URL, and return S3's answer."""
     return httpx.get(url, trust_env=False, timeout=60)
 
 
 def read(url: str) -> dict[str, list[Any]]:
-    """Return the records in the archive at an address, by kind."""
+    """Return the records in the archive at a URL, by kind."""
     answer = fetch(url)
     assert answer.status_code == 200, answer.text
     return records_in(answer.content)
@@ -37,12 +37,12 @@ def records_in(content: bytes) -> dict[str, list[Any]]:
 
 
 def keys_of(user_id: str) -> list[str]:
-    """Return the keys of a user's archives in the bucket."""
+    """Return the S3 keys of a user's archives."""
     listed = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=user_id)
     return [one["Key"] for one in listed.get("Contents", [])]
 
 
 def list_unfinished() -> list[str]:
-    """Return the keys of the uploads that were neither completed nor aborted."""
+    """Return the S3 keys of the uploads that were neither completed nor aborted."""
     listed = boto3.client("s3").list_multipart_uploads(Bucket=BUCKET)
     return [one["Key"] for one in listed.get("Uploads", [])]

@@ -39,19 +39,19 @@ def reconcile(**event: bool) -> dict[str, Any]:
 
 
 def deliver(api: Client, stripe: Stripe, event_id: str, **more: Any) -> Reply:
-    """Deliver an event of the stand-in to the webhook, and return the reply."""
+    """Deliver the stand-in's event to the webhook, and return the webhook's response."""
     body, signature = stripe.sign(event_id)
     return post(api, body.encode(), signature, **more)
 
 
 def post(api: Client, body: bytes, signature: str | None, **more: Any) -> Reply:
-    """Post a body to the webhook, and return the reply."""
+    """Post a body to the webhook, and return the webhook's response."""
     headers = {} if signature is None else {"stripe-signature": signature}
     return api.request("POST", HOOK, body=body, headers=headers, **more)
 
 
 def event(**fields: Any) -> bytes:
-    """Return the body of an event that the stand-in did not create, with these fields."""
+    """Return the body of an event with these fields that the stand-in does not know."""
     made = {
         "id": f"evt_{uuid4().hex}",
         "object": "event",
@@ -64,7 +64,7 @@ def event(**fields: Any) -> bytes:
 
 
 def of_type(stripe: Stripe, kind: str, ids: Sequence[str]) -> str:
-    """Return the id of the only event of a type among the events with these ids."""
+    """Return the id of the only event of this type, out of these ids."""
     by_id: Mapping[str, Any] = {one["event"]["id"]: one["event"] for one in stripe.events()}
     [found] = [event_id for event_id in ids if by_id[event_id]["type"] == kind]
     return found

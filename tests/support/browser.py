@@ -44,7 +44,7 @@ class Browser:
         self.driver.get(url)
 
     def resize(self, width: int, height: int) -> None:
-        """Set the size of the screen in CSS pixels, which may be narrower than a window."""
+        """Set the screen size in CSS pixels; a screen may be narrower than any window."""
         self._cdp(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},

@@ -41,7 +41,7 @@ class Console:
         self._by_keyboard = by_keyboard
 
     def open(self, page: str = "") -> None:
-        """Load a page of the console: "account", a chat's id, or "" for the first page."""
+        """Load a page of the console: "account", a chatroom by its id, or "" for the start."""
         self.browser.open(f"{self.url}/#/{f'chat/{page}' if page.startswith('r_') else page}")
 
     def sign_in(self, person: Person, page: str = "") -> None:
@@ -141,7 +141,7 @@ class Console:
         return heard
 
     def show_all(self, more: str, selector: str, least: int) -> None:
-        """Press a button that shows more until at least this many elements are there."""
+        """Press the button `more` until at least this many elements are shown."""
         self.find(more)
         while (shown := len(self.texts(selector))) < least:
             self.press(more)
@@ -151,7 +151,7 @@ class Console:
         return len(self.texts(selector)) > before
 
     def list_warnings(self) -> list[str]:
-        """Return the browser's warnings and errors, except about refused requests and sockets."""
+        """Return the browser's warnings and errors, but not those about refused connections."""
         expected = ("responded with a status of 4", "WebSocket connection to")
         return [
             line

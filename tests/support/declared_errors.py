@@ -1,7 +1,7 @@
 """A check that the integration tests provoke every error that an endpoint declares.
 
-`note` records each error that a test gets. A declared error that no test got fails a run of all
-integration tests.
+`note` records each error that a test gets. A run of all integration tests fails if one of the
+declared errors is not among the records.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ recorded: set[tuple[str, ...]] = set()
 
 
 def note(route: str, code: str) -> None:
-    """Record that a route answered a test with the error of this code."""
+    """Record that a test got this error code from a route."""
     recorded.add((route, code))
 
 

@@ -40,7 +40,7 @@ class RunningStack:
 
     @property
     def url(self) -> str:
-        """The API's address."""
+        """The API's URL."""
         return self.description.api_url
 
     @cached_property
@@ -90,7 +90,7 @@ class RunningStack:
         )
 
     def rooms_of_dead_letters(self) -> set[str]:
-        """Return the rooms of the dead letters, which stay in their queue."""
+        """Return the rooms that the dead letters name; the dead letters stay in their queue."""
         answer = self.aws("sqs").receive_message(
             QueueUrl=self.description.queues["DeadLettersQueue"].url,
             MaxNumberOfMessages=10,
@@ -107,7 +107,7 @@ class RunningStack:
         return stage_commands.run(command, "local", "--data-folder", str(self.folder), *options)
 
     def live_settings(self, function: str) -> dict[str, str]:
-        """Return the environment of the version behind a function's alias."""
+        """Return the environment variables of the version that a function's alias runs."""
         live = self.aws("lambda").get_function_configuration(
             FunctionName=self.description.functions[function], Qualifier="live"
         )
@@ -115,7 +115,7 @@ class RunningStack:
         return variables
 
     def stored_secrets(self) -> set[str]:
-        """Return the stage's secrets in SSM, with each signing key as a secret of its own."""
+        """Return the stage's secrets in SSM; each signing key is also a secret by itself."""
         ssm = self.aws("ssm")
         found: set[str] = set()
         pages = ssm.get_paginator("get_parameters_by_path").paginate(

@@ -1,4 +1,4 @@
-"""An example of the description that `make up` writes of a running stack."""
+"""An example of the file in which `make up` describes a running stack."""
 
 from infra import running
 

@@ -1,7 +1,7 @@
 """The environment that the template gives its functions, with every resource on this machine.
 
 It is set before any of our modules is imported. The integration tests start the services that it
-names; no service runs for unit tests, so a call to a service fails there.
+names. The unit tests start no service, so a unit test that calls a service fails.
 """
 
 import os

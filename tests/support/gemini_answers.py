@@ -1,7 +1,7 @@
 """Each kind of Gemini answer, with the outcome in our client and in google-generativeai.
 
-Both clients call the stand-in over HTTP from a fresh process: our client with the packages of a
-checkout or of a built layer, google-generativeai as it is shipped. The outcomes in Google's client
+Both clients call the stand-in over HTTP from a fresh process. Our client runs with the packages of
+a checkout or of a built layer; google-generativeai is unchanged. The outcomes in Google's client
 show that the stand-in speaks Google's protocol.
 """
 
@@ -515,7 +515,7 @@ class _Services:
 
 @contextmanager
 def _services() -> Iterator[_Services]:
-    """Serve the stand-in for Gemini, and an SSM in which each parameter's value is its name."""
+    """Serve the stand-in for Gemini, and an SSM whose parameters have their name as value."""
 
     async def parameter(request: web.Request) -> web.Response:
         asked = json.loads(await request.read())

@@ -10,7 +10,7 @@ def piece(text: str) -> dict[str, Any]:
 
 
 def last(text: str = "") -> dict[str, Any]:
-    """Return the last event of a reply, with `text` if any: 8 input tokens, 12 output tokens."""
+    """Return the last event of a reply, for 8 input tokens and 12 output tokens."""
     [candidate] = piece(text)["candidates"] if text else [{}]
     usage = {"promptTokenCount": 8, "totalTokenCount": 20}
     return {"candidates": [candidate | {"finishReason": "STOP"}], "usageMetadata": usage}

@@ -1,7 +1,7 @@
 """The AWS actions that each function calls in tests, compared with the role's actions.
 
-A call without a grant fails the test that made it. A grant that no test uses and a function that
-no test invokes fail a run of all integration tests.
+A test fails if it makes a call without a grant. A run of all integration tests fails if a grant is
+never used or a function is never invoked.
 """
 
 import functools
@@ -101,7 +101,7 @@ def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
     """Return a line for each function and each grant that is not among these uses.
 
     tests/unit/test_house.py checks the grants of secrets, which a process fetches only once;
-    tests/e2e checks the grant of archives, which are fetched by their address.
+    tests/e2e checks the grant of archives, because users fetch an archive by its URL.
     """
     known = set(uses)
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})

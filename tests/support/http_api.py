@@ -25,12 +25,12 @@ class Reply:
 
     @property
     def data(self) -> Any:
-        """The resource in the envelope of a success."""
+        """The member `data` of a successful response."""
         return self.json["data"]
 
 
 class Request(NamedTuple):
-    """A request; only the API in process accepts its moment `at` and its IP address `source`."""
+    """A request; `at` (its time) and `source` (its IP address) require the API in process."""
 
     method: str
     url: str

@@ -65,7 +65,7 @@ def arn_of(kind: str, logical_id: str, stage: str) -> str:
 
 @functools.cache
 def resolve_values(stage: str) -> Values:
-    """Return the values of every reference in the translated template, deployed as this stage."""
+    """Return the value of every reference in this stage's translated template."""
     refs = {name: spec.get("Default", "x") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {
         "AWS::Partition": "aws",
@@ -170,7 +170,7 @@ class Role:
 
 
 def roles(resources: Resources, values: Values) -> dict[str, Role]:
-    """Return a translated template's roles; an AWS policy not in AWS_POLICIES allows everything."""
+    """Return a translated template's roles; an unknown AWS policy allows everything."""
     policies = {
         values.refs[name]: list(statements_in(values.resolve(one["Properties"])))
         for name, one in resources.items()
@@ -278,7 +278,7 @@ FOREIGN: dict[str, list[str]] = {
 
 
 def requests(stage: str, other: str) -> Requests:
-    """Return the resources of two stages and of another system, by action."""
+    """Return, for each action, resources of two stages and of another system."""
     own, others = resources_of(stage), resources_of(other)
     return {
         f"{service}:{name}": [*dict.fromkeys(own[service] + others[service] + FOREIGN[service])]
@@ -298,7 +298,7 @@ def secret_arn(stage: str, secret: str) -> str:
 
 
 def mail_arns(address: str) -> list[str]:
-    """Return the ARNs of the SES identities of an address and its domain."""
+    """Return the ARNs of an email address and of its domain in SES."""
     names = [address, address.partition("@")[2]]
     return [f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/{name}" for name in names]
 
@@ -328,7 +328,7 @@ def logs_and_traces(stage: str) -> set[tuple[str, str]]:
 
 
 def list_grants(function: str, stage: str) -> set[tuple[str, str]]:
-    """Return the actions, and the ARNs of resources, that the template grants to a function."""
+    """Return the actions and the resource ARNs that the template grants to a function."""
     return {
         (use.action, arn)
         for use in grants.list_grants()

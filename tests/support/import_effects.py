@@ -1,8 +1,8 @@
-"""Find the settings that our modules read, and the files and sockets that they open, on import.
+"""Find the settings, files and sockets that our modules read or open when they are imported.
 
 The script imports the modules that its arguments name. It prints each effect as a line of JSON: the
-module, and the effect. An effect belongs to the module that causes it by its own code and calls,
-not to a module that imports that module.
+module, and the effect. An effect belongs to the module whose own code or calls cause it, not to a
+module that only imports that module.
 """
 
 import importlib
@@ -29,7 +29,7 @@ def report(effect: str) -> None:
 
 
 def find_cause(frame: FrameType | None) -> str | None:
-    """Return our module in this call stack; None if the module only imports another one."""
+    """Return our module that causes an effect in this call stack, or None."""
     while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
         if frame.f_code.co_filename.startswith(OURS):
             return str(frame.f_globals["__name__"])

@@ -157,7 +157,7 @@ class Poller:
         return Batch([message["Body"] for message in messages], failed)
 
     def redeliver(self) -> None:
-        """End every pause and visibility timeout, so that received messages are delivered again."""
+        """End every visibility timeout, so that received messages are delivered again."""
         for url, handle in self._in_flight.values():
             with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):
                 self._sqs.change_message_visibility(

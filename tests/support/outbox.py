@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 
 def messages_to(recipient: str, aws: str | None = None) -> list[str]:
-    """Return the texts that were sent to a number or an address, oldest first.
+    """Return the contents of the messages to a mobile number or email address, oldest first.
 
     `aws` is the URL of the emulated AWS; the default is the one in the environment.
     """
@@ -25,7 +25,7 @@ def messages_to(recipient: str, aws: str | None = None) -> list[str]:
 
 
 def code_for(recipient: str, aws: str | None = None) -> str:
-    """Return the code in the newest message to a number or an address."""
+    """Return the code in the newest message to a mobile number or email address."""
     found = re.search(r"\b[0-9]{6}\b", messages_to(recipient, aws)[-1])
     assert found, "the newest message has no code"
     return found[0]

@@ -91,7 +91,7 @@ class Person:
         return person
 
     def request(self, method: str, url: str, *, at: datetime | None = None, **more: Any) -> Reply:
-        """Send a request with the person's token, or with a new one for the moment `at`."""
+        """Send a request with the person's token; with `at`, use a token issued at that time."""
         token = self.token if self.token and at is None else self._issue(at or datetime.now(UTC))
         return self.api.request(method, url, at=at, token=token, **more)
 

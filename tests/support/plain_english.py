@@ -125,7 +125,7 @@ def _find_banned(text: str, line: int = 1) -> Iterator[Finding]:
 
 
 def _comments(text: str) -> str:
-    """Return the comments of a module, each in the line where it is."""
+    """Return only the comments of a module; every comment keeps its line number."""
     lines = [""] * (text.count("\n") + 2)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

@@ -1,10 +1,10 @@
 """Find the private names of libraries that our package uses: names that begin with one underscore.
 
 Four uses are found:
-- an import of a private module or name, or a placeholder for a private module
+- a private module or name that is imported, or named in a string
 - a private attribute of an imported name
-- a private attribute or keyword that our package does not define, also by `getattr`
-- a private name that our class defines and only a library reads
+- a private attribute or keyword that our package does not define, also in a call of `getattr`
+- a private name that our class defines and that only a library reads
 """
 
 import ast
@@ -104,7 +104,7 @@ def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
 
 
 def find_library_names(tree: ast.Module) -> Iterator[str]:
-    """Yield the names under which a module imports libraries, and names from libraries."""
+    """Yield the names that a module's imports of libraries define."""
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=names) if is_library(module):

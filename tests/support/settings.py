@@ -23,7 +23,7 @@ class Module:
 
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
-    """Return the settings, among these names, that occur in code which a handler can reach."""
+    """Return those of these settings that occur in code which a handler can reach."""
     start = _read(handler)
     found: set[str] = set()
     seen: set[Definition] = set()

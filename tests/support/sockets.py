@@ -20,7 +20,7 @@ METHOD_ARN = "arn:aws:execute-api:us-east-1:000000000000:live-api/live/$connect"
 
 
 def handlers() -> dict[str, str]:
-    """Return the function of each WebSocket route, and the authorizer's as "authorizer"."""
+    """Return the function of each WebSocket route, and of the authorizer."""
     [api] = of_type("AWS::Serverless::WebSocketApi").values()
     targets = {name: route["FunctionArn"] for name, route in api["Routes"].items()}
     targets["authorizer"] = api["Auth"]["AuthArn"]
@@ -95,7 +95,7 @@ class Connections:
         self.closed: list[str] = []
 
     def create_app(self) -> web.Application:
-        """Return the application to serve at the address that functions post to."""
+        """Return the application to serve at the URL to which functions post."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}/{connection}", self._answer)
         return app

@@ -45,7 +45,7 @@ def run_app(
 
 
 class StandIn:
-    """A test's client of a stand-in: its address, its faults and its journal."""
+    """A client of a stand-in, with which a test sets faults and reads received requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -63,7 +63,7 @@ class StandIn:
         return seen
 
     def reset(self) -> None:
-        """Delete all faults and the journal."""
+        """Delete all faults and recorded requests."""
         self._http.delete("/_faults")
         self._http.delete("/_requests")
 
@@ -100,7 +100,7 @@ class Stripe(StandIn):
         ]
 
     def endpoint(self, **changes: Any) -> None:
-        """Change the address and the settings for the delivery of events."""
+        """Change the URL and the settings for the delivery of events."""
         self.ask("PATCH", "/_endpoint", changes)
 
     def events(self) -> list[Json]:

@@ -58,7 +58,7 @@ def purge_of(user_id: str) -> Purge | None:
 
 
 def items_of(user_id: str, room: str) -> dict[str, Any]:
-    """Return the stored items of a user and a room by kind, without empty kinds."""
+    """Return a user's and a room's stored items by kind; kinds without items are left out."""
     found = {
         "rooms": list(Chatroom.query(user_id)),
         "messages": [message for message in messages_in(room) if int(message.seq)],
@@ -75,7 +75,7 @@ def items_of(user_id: str, room: str) -> dict[str, Any]:
 
 
 def forget_purges() -> None:
-    """Delete every purge, so that only the next purges of a test are due."""
+    """Delete every purge, so that only purges that a test stores afterwards are due."""
     for purge in Purge.scan():
         purge.delete()
 
@@ -138,5 +138,5 @@ def fill_room(user_id: str, room: str, many: int, padding: Callable[[], str] = s
 
 
 def set_stripe_requests(user_id: str, at: datetime, requests: int) -> None:
-    """Set a user's count of requests that call Stripe, for the hour of a moment."""
+    """Set how many requests that call Stripe a user has sent in the hour of this time."""
     Usage(user_id, f"stripe {int(at.timestamp()) // 3600}", requests=requests).save()

@@ -59,7 +59,7 @@ def routes_of(function: str) -> list[str]:
 
 
 def socket_routes_of(function: str) -> list[str]:
-    """Return the WebSocket routes that a function handles; "authorizer" is the authorizer's."""
+    """Return a function's WebSocket routes, and "authorizer" if it is the authorizer."""
     alias = {"Ref": f"{function}.Alias"}
     [api] = of_type("AWS::Serverless::WebSocketApi").values()
     routes = [name for name, route in api["Routes"].items() if route["FunctionArn"] == alias]

@@ -36,7 +36,7 @@ def translate_template(**given: str) -> Mapping[str, Any]:
 
 
 def translate(template: dict[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the translated resources of a template, which is changed, by logical id."""
+    """Translate a template, and return its resources by logical id. Changes the template."""
     for resource in template["Resources"].values():
         properties = resource["Properties"]
         properties.update({name: UPLOADED[name] for name in UPLOADED.keys() & properties.keys()})

@@ -31,7 +31,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand over a worker process's records, or fail a whole run in which entries are missing."""
+    """Hand over a worker process's records, or fail a whole run if entries are missing."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output.update({name: [[*entry] for entry in record] for name, record in RECORDS.items()})
@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the missing tests and declarations."""
+    """Print a line for each missing entry."""
     for line in terminalreporter.config.stash.get(_missing, []):
         terminalreporter.write_line(f"FAILED {line}", red=True)
 

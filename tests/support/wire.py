@@ -46,7 +46,7 @@ class Died(BaseException):
 
 @dataclass
 class Break:
-    """A fault of `times` matching calls, from the `nth` one on."""
+    """A fault of matching calls: of `times` calls, beginning with the `nth` one."""
 
     call: str
     how: str
@@ -117,10 +117,10 @@ class Wire:
         self.edits[call] = change
 
     def calls(self, *always: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the recorded calls in order, without second tries and calls of the thread HIDES.
+        """Return the recorded calls in order, without retries and calls of the thread HIDES.
 
-        With `about`, return only the calls with one of these texts in their bodies, and the calls
-        named in `always`.
+        With `about`, return only calls whose body contains one of these texts, and calls named in
+        `always`.
         """
         return [
             seen.call
@@ -239,13 +239,13 @@ def _conflict(request: Request) -> Answer:
 
 
 def _cancel(reason: str) -> Answer:
-    """Return DynamoDB's answer to a transaction that it cancels for a reason."""
+    """Return DynamoDB's answer to a transaction that was cancelled for this reason."""
     reasons = f'[{{"Code": "None"}}, {{"Code": "{reason}", "Message": "a fault"}}]'
     return _answer(400, "TransactionCanceledException", f', "CancellationReasons": {reasons}')
 
 
 def _process_nothing(request: Request) -> Answer:
-    """Return DynamoDB's answer to a batch when it processes none of the entries."""
+    """Return DynamoDB's answer to a batch of which DynamoDB processes no entry."""
     asked = json.loads(request.body)["RequestItems"]
     left = "UnprocessedKeys" if request.call.endswith(".BatchGetItem") else "UnprocessedItems"
     return Answer(200, {}, json.dumps({"Responses": {}, left: asked}).encode())

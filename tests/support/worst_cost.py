@@ -92,7 +92,7 @@ def requests_per_day() -> float:
 def requests() -> float:
     """Return the dollars of a day in which the API answers as many requests as it can.
 
-    All functions that the account runs at once are of the largest size.
+    The sum assumes as many functions as the account allows, all with the largest memory.
     """
     largest = max(memory_of(function) for function in FUNCTIONS if routes_of(function))
     compute = CONCURRENCY * DAY * largest / 1024 * GB_SECOND
@@ -178,7 +178,7 @@ def routes() -> Iterator[tuple[str, str, str, str]]:
 
 
 def units(size: int, unit: int) -> int:
-    """Return the units of DynamoDB that an item of this size takes."""
+    """Return how many DynamoDB units a read or write of this size takes."""
     return -(-size // unit)
 
 
@@ -210,7 +210,7 @@ def items() -> Iterator[tuple[str, str, str]]:
 
 
 def table(*rows: tuple[str, ...]) -> str:
-    """Return a table in Markdown; the first row is its head."""
+    """Return a Markdown table; the first row is the header."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
 

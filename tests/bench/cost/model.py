@@ -80,7 +80,7 @@ class Parts:
 
 
 def memory_of(function: str) -> int:
-    """Return the MB that the template gives a function."""
+    """Return the function's memory size in the template, in MB."""
     properties = FUNCTIONS[function]
     return int(properties.get("MemorySize", TEMPLATE["Globals"]["Function"]["MemorySize"]))
 
@@ -92,16 +92,16 @@ def milliseconds(it: Measured, memory: int) -> float:
 
 
 def compute(it: Measured, memory: int) -> float:
-    """Return the dollars of an invocation's duration, which is rounded up to a millisecond."""
+    """Return the price of one invocation's duration, rounded up to a millisecond, in dollars."""
     cold = ASSUMED["cold_share"]
     billed = (1 - cold) * math.ceil(it.warm_ms[memory]) + cold * math.ceil(it.cold_ms[memory])
     return float(billed / 1e3 * memory / 1024 * PRICES["lambda"]["gb_second"])
 
 
 def price_of_saved_hour(it: Measured, memory: int, more: int, people: int = 1) -> float | None:
-    """Return the extra dollars of a larger memory size per hour of waiting that it saves.
+    """Return the extra dollars that a larger memory size costs per saved hour of waiting.
 
-    None if it saves less than 0.5 % of the duration, which is noise.
+    None if the larger size saves less than 0.5 % of the duration: that is noise.
     """
     spared = milliseconds(it, memory) - milliseconds(it, more)
     if spared < 0.005 * milliseconds(it, memory):
@@ -141,7 +141,7 @@ def exchange(
 def watched_exchange(
     measured: Mapping[str, Measured], seconds: float, posts: int, reads: float, writes: float
 ) -> float:
-    """Return the dollars of one exchange with a reply that is watched for some seconds.
+    """Return the dollars of one exchange if a user watches the reply for some seconds.
 
     A watched reply adds these `posts`, `reads` and `writes`. A connection takes one
     invocation for its ticket, three for API Gateway's events and one every five minutes to
@@ -249,10 +249,10 @@ def monthly(unit: float, still: Idle, exchanges: float) -> float:
 
 
 def container() -> tuple[float, float]:
-    """Return two prices in dollars per month of the original backend on Express.
+    """Return two monthly prices of the original Express backend, in dollars.
 
-    The first price is for the smallest container, always on. The second price adds an address and
-    the smallest MongoDB. Redis and monitoring are not counted.
+    The first price is for the smallest container, always on. The second price adds an IP address
+    and the smallest MongoDB. Redis and monitoring are not counted.
     """
     fargate, hours = PRICES["fargate"], ASSUMED["hours_a_month"]
     hourly = fargate["cpus"] * fargate["cpu_hour"] + fargate["gbs"] * fargate["gb_hour"]
@@ -342,7 +342,10 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
 
 
 def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
-    """Return the exchanges per month, to two digits, above which a fixed price is cheaper."""
+    """Return the number of exchanges per month at which a fixed price becomes cheaper.
+
+    The number has two significant digits.
+    """
     low, high = 0.0, 10.0**X_TO
     while high - low > 1:
         middle = (low + high) / 2
@@ -352,5 +355,5 @@ def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
 
 
 def list_unchecked() -> Sequence[str]:
-    """Return the names of the prices that no page confirms."""
+    """Return the names of the prices that no public page confirms."""
     return [name for name, one in PRICES.items() if one.get("checked") is False]

@@ -1,9 +1,9 @@
-"""The practical floor of a function: only its network calls, by the same SDK clients.
+"""The practical floor of a function: only its network calls, made with the same SDK clients.
 
 It has no validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` has
 the function's recorded calls, and the other fields say how often it hashes a password and whether
-it verifies and issues a token. FLOOR_CLIENTS is "shipped" for the packages as PyPI has them, "ours"
-for the same packages imported as our functions import them, over our HTTP client.
+it verifies and issues a token. FLOOR_CLIENTS is "shipped" or "ours". With "shipped" the packages
+are unchanged. With "ours" they are imported as in our functions, and use our HTTP client.
 """
 
 import json
@@ -84,7 +84,7 @@ def create_client(service):
 
 
 def client(service):
-    """Return the client of a service, which is created for its first call."""
+    """Return the client of a service; the first call creates the client."""
     if service not in clients:
         clients[service] = create_client(service)
     return clients[service]
