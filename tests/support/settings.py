@@ -23,7 +23,7 @@ class Module:
 
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
-    """Return those of these settings that occur in code which a handler can reach."""
+    """Return the settings, out of `names`, that occur in code reachable from a handler."""
     start = _read(handler)
     found: set[str] = set()
     seen: set[Definition] = set()
