@@ -64,7 +64,7 @@ def http_with_floor(results: Results) -> list[str]:
 
 
 def _usual_cold(results: Results, name: str) -> float:
-    """Return the CPU time of a cold start in the faster of the usual ways for a function's work."""
+    """Return the CPU time of a function's cold start in the faster of the two usual ways."""
     kind = subjects.ask_of(name).usual
     return min(results.cold[f"{way} {kind}"].cpu for way in USUAL)
 
@@ -165,7 +165,7 @@ def goal_table(results: Results) -> str:
 
 
 def read_results(results: Results) -> dict[str, model.Measured]:
-    """Return the cost model's measurements by function."""
+    """Return the measurements that the cost model needs, by function."""
     found = {}
     for name, sizes_of_it in results.curve.figures.items():
         function, times = (model.WORKER, 10) if name == model.FULL else (name, 1)
@@ -450,7 +450,7 @@ def _cost(results: Results) -> list[str]:
 
 
 def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) -> str:
-    """Return the sentence on the loads at which the stack costs as much as the container."""
+    """Return a sentence: the loads at which the stack costs as much as the container."""
     later = f"{model.find_crossing(whole, dollars_of):,} exchanges per month"
     if dollars_of(0) > only:
         return (

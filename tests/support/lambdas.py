@@ -46,7 +46,7 @@ def handler_of(function: str) -> Callable[[Event, Context], Any]:
 
 
 def invoke(function: str, event: Event, *, seconds: float | None = None) -> Any:
-    """Run a function's handler with its timeout in the template, or with `seconds`."""
+    """Run a function's handler; its timeout is from the template, or `seconds`."""
     grants.note_invocation(function)
     timeout = FUNCTIONS[function].get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
     return handler_of(function)(event, Context(function, timeout if seconds is None else seconds))

@@ -1,4 +1,4 @@
-"""The rule by which a reader shows a live reply, as the API's documentation describes it.
+"""The rule by which a client (the reader) shows a live reply, as the API's documents describe it.
 
 Tests compare the console, and the examples in functions/docs_asset, with this rule.
 """
@@ -17,7 +17,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """A reader's request for the message, with its text from an offset."""
+    """A reader's request for the message and for its text from this offset on."""
 
     start: int
 
