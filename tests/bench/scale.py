@@ -157,7 +157,7 @@ def full_worker_rate() -> float:
 
 
 def count_workers(rate: float) -> int:
-    """Return how many workers are enough for 19 of 20 prompts to wait less than a second."""
+    """Return a number of workers: with it, 19 of 20 prompts wait less than a second."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
         one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1

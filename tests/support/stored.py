@@ -138,5 +138,5 @@ def fill_room(user_id: str, room: str, many: int, padding: Callable[[], str] = s
 
 
 def set_stripe_requests(user_id: str, at: datetime, requests: int) -> None:
-    """Set how many requests that call Stripe a user has sent in the hour of this time."""
+    """Set the number of a user's requests that call Stripe, in the hour of this time."""
     Usage(user_id, f"stripe {int(at.timestamp()) // 3600}", requests=requests).save()

@@ -178,7 +178,7 @@ def routes() -> Iterator[tuple[str, str, str, str]]:
 
 
 def units(size: int, unit: int) -> int:
-    """Return how many DynamoDB units a read or write of this size takes."""
+    """Return the number of DynamoDB units that a read or write of this size takes."""
     return -(-size // unit)
 
 
