@@ -49,7 +49,7 @@ def collect_secrets(into: set[str]) -> Iterator[None]:
 def find_in(text: str, secrets: Iterable[str]) -> list[str]:
     """Return the secrets that a text contains; a secret inside a longer number does not count.
 
-    There are thousands of secrets, so only secrets whose words all occur in the text are searched for.
+    There are thousands of secrets, so only those with all their words in the text are searched for.
     """
     words = set(WORD.findall(text))
     return [
