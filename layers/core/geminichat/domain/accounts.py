@@ -120,11 +120,11 @@ class FreshProof(
 
 
 class Departure(FreshProof, frozen=True, kw_only=True):
-    """A request to delete the account: a fresh proof."""
+    """A request to delete the account, with a fresh proof."""
 
 
 class ExportRequest(FreshProof, frozen=True, kw_only=True):
-    """A request for an export: a fresh proof."""
+    """A request for an export, with a fresh proof."""
 
 
 class PasswordChange(FreshProof, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ class GrantPro(UserAct, frozen=True, kw_only=True, tag="grant"):
 
 
 class RevokePro(UserAct, frozen=True, kw_only=True, tag="revoke"):
-    """End a grant of the pro plan."""
+    """End the user's grant of the pro plan."""
 
 
 class GiveBack(UserAct, frozen=True, kw_only=True, tag="give-back"):

@@ -2,7 +2,7 @@
 
 OWASP describes them as "device cookies". A device with a token has its own limits, so that wrong
 passwords and codes from strangers do not slow the device down. No table stores tokens: each
-token contains a keyed hash over the user, the device and a time that the user's record holds. A
+token contains a keyed hash over the user, the device and a time that the users table holds. A
 reset or a change of the password updates that time, which invalidates all earlier tokens.
 """
 

@@ -93,7 +93,7 @@ class GrowingText:
         return Piece(self._last.start + utf16_length(self._last.text), self._fresh[0])
 
     def note_stored(self, piece: Piece) -> None:
-        """Record a piece as stored; text may have been added since `next_piece`."""
+        """Mark a piece as stored; text may have been added since `next_piece`."""
         self._last = piece
         del self._fresh[0]
 

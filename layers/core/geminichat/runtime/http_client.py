@@ -1,7 +1,7 @@
 """HTTP client: reused connections, a deadline for the whole answer, one TLS context.
 
-No request is sent twice. The deadline of `deadlines.within` shortens all others. The client uses
-only the standard library; README.md says what it replaces and how much time it saves.
+No request is sent twice. The deadline of `deadlines.within` shortens all other deadlines. The
+client uses only the standard library; README.md says what it replaces and how much time it saves.
 """
 
 import functools
