@@ -103,7 +103,7 @@ def remove_fields(data: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("change", ["a room is deleted", "a prompt is sent", "a room is opened"])
-def test_an_archive_has_every_room_even_if_rooms_change_while_it_is_written(
+def test_an_archive_has_every_room_even_if_rooms_change_during_the_export(
     ann: Person, writer: Poller, values: Values, change: str
 ) -> None:
     kept, changed = ann.open_room("Kept"), ann.open_room("Changed")

@@ -400,7 +400,7 @@ def test_a_plan_is_deleted_from_redis_if_another_sync_has_changed_it_meanwhile(
     assert not valkey.client().exists(key)
 
 
-def test_events_that_are_delivered_all_at_once_store_the_newest_state(payer: Person) -> None:
+def test_events_that_are_delivered_in_parallel_store_the_newest_state(payer: Person) -> None:
     payer.pay()
     payer.move("cancel-at-period-end")
     payer.move("keep")

@@ -296,7 +296,7 @@ def test_a_prompt_is_not_retried_if_another_attempt_could_exceed_the_spending_ca
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_costs_the_price_that_was_valid_when_it_was_sent(
+def test_a_prompt_costs_the_price_that_was_valid_when_the_prompt_was_sent(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()

@@ -230,7 +230,7 @@ def test_one_of_fifty_parallel_edits_of_a_prompt_is_accepted(
 
 
 @pytest.mark.any_write_order
-def test_an_edit_uses_the_daily_quota_and_hides_nothing_if_it_is_refused(
+def test_an_edit_uses_the_daily_quota_and_a_refused_edit_hides_nothing(
     basic_user: Person, worker: Poller
 ) -> None:
     room = basic_user.open_room()
