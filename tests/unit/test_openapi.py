@@ -279,7 +279,7 @@ def test_a_field_that_an_answer_always_contains_is_required() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert "tokenType" in schemas["Tokens"]["required"]
     assert {"size", "url", "urlExpiresAt"} <= {*schemas["Export"]["required"]}
-    assert "otp" not in schemas["CodeSent"]["required"], "most stages show no codes"
+    assert "otp" not in schemas["CodeSent"]["required"], "some stages show no codes"
 
 
 # ── Request bodies ──────────────────────────────────────────────────────────────────────────────
