@@ -39,9 +39,9 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 def sweep(now: datetime, until: float) -> dict[str, int]:
     """Sweep once as of `now`; start nothing after `until` (monotonic clock).
 
-    An error with one prompt is logged and does not delay other prompts. Dead letters get a quarter
-    of the time, since they stay in their queue and may be many. Rooms are purged last, since one
-    room may take all the time that is left.
+    An error with one prompt is logged and does not delay other prompts. Dead letters, which may be
+    many, get a quarter of the time; the next sweep continues. Rooms are purged last, since one room
+    may take all the time that is left.
     """
     counts = dict.fromkeys(Verdict, 0)
     purged = 0

@@ -1,7 +1,7 @@
 """Measure how much CPU a warm request takes outside the SDKs' calls.
 
-This process has a function's packages. The event and the number of runs are in the environment; the
-result is printed as JSON.
+This process runs with the packages of one function. The event and the number of runs are in the
+environment; the result is printed as JSON.
 """
 
 import contextlib

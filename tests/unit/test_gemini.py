@@ -183,7 +183,9 @@ def test_a_reply_can_be_stopped_before_its_first_piece(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("key")
-def test_a_stop_after_the_end_of_a_reply_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_a_generation_that_has_ended_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with run_app(lambda: gemini.create_app("key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         question = client.Question(model="gemini-3.6-flash", prompt="Hello")

@@ -397,6 +397,31 @@ def test_a_connection_is_kept_only_if_the_server_keeps_it(head: bytes, *, kept: 
         assert bool(http_client._idle.get(http_client._parse_url(url)[:3])) is kept
 
 
+@pytest.mark.parametrize("size", [5, 9_000, 15_000], ids=["few", "more", "many"])
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize(
+    "answer", [OK, CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"], ids=["length", "chunked"]
+)
+def test_a_connection_on_which_more_than_an_answer_arrives_is_not_reused(
+    answer: bytes,
+    size: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    over_tls: bool,
+) -> None:
+    certificate = tmp_path / "both.pem"
+    tls = certificates.make(certificate) if over_tls else None
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    http_client.tls.cache_clear()
+    forged = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
+    with server(answer_all(answer + forged.ljust(size)), tls) as served:
+        url = served.replace("127.0.0.1", "localhost")
+        assert [post(url).body for _ in range(3)] == [b"{}"] * 3
+        assert not http_client._idle.get(http_client._parse_url(url)[:3])
+    http_client.tls.cache_clear()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -407,6 +432,7 @@ def test_a_connection_is_kept_only_if_the_server_keeps_it(head: bytes, *, kept: 
         b"HTTP/1.1 103 Early Hints\r\n\r\n",
         b"HTTP/2 200 OK\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: " + b"0" * 5_000 + b"2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: y",
@@ -422,6 +448,7 @@ def test_a_connection_is_kept_only_if_the_server_keeps_it(head: bytes, *, kept: 
         "interim, and no more",
         "another version",
         "no length",
+        "a length of 5,001 digits",
         "no header",
         "too long a line",
         "half a head",
@@ -516,7 +543,7 @@ def test_an_empty_or_missing_folder_of_certificates_fails_the_handshake(
         post(secure.replace("127.0.0.1", "localhost"))
 
 
-def test_without_a_hashed_folder_certifis_certificates_are_trusted(
+def test_the_certificates_of_certifi_are_trusted_if_there_is_no_hashed_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):

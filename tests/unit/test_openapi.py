@@ -327,7 +327,7 @@ def test_the_document_and_the_code_accept_the_same_bodies(
 
 
 @every_operation
-def test_the_examples_of_an_invalid_body_show_its_pointers(route: str) -> None:
+def test_the_examples_of_an_invalid_body_contain_json_pointers_to_its_fields(route: str) -> None:
     takes_struct = "$ref" in json.dumps(OPERATIONS[route].get("requestBody", {}))
     if takes_struct:
         refusal = resolve(OPERATIONS[route]["responses"]["400"])

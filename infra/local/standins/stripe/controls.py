@@ -8,7 +8,8 @@ GET    /_holds                       the names of the answers that are held
 DELETE /_holds/{name}                send this answer
 DELETE /_customers/{id}              remove a customer completely
 POST   /_subscriptions/{id}/{move}   change a subscription, see MOVES; answers the events' ids
-POST   /_sessions/{id}/{action}      pay, pay-once, debit, decline; debit-paid, debit-failed
+POST   /_sessions/{id}/{action}      act as the customer: pay, pay-once, debit or decline
+                                     end a debit: debit-paid or debit-failed
 PATCH  /_ledger                      {"givesUp": the status after the last failed payment}
 """
 

@@ -62,7 +62,7 @@ WITH_INVOICE: Mapping[str, Any] = {"expand": ["data.latest_invoice"]}
 MISSING = "resource_missing"
 """Stripe's error code for an object that does not exist."""
 IN_PROGRESS = ("idempotency_key_in_use", "lock_timeout")
-"""Stripe's error codes for a request while another one uses the same key or object."""
+"""Stripe's error codes for a request while another request uses the same key or object."""
 
 _unset_until: dict[str, float] = {}
 

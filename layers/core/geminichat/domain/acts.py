@@ -14,7 +14,7 @@ from geminichat.errors import InvalidRequest
 LONGEST_GRANT = 3_660
 """The most days of a grant; more are refused as a typing error."""
 MOST_PROMPTS = 1_000
-"""The most prompts that one act gives back; more are refused as a typing error."""
+"""The most prompts that one act gives back; a larger number is refused as a probable typo."""
 
 MOST_HOURS = 336
 """A redrive reaches back at most this many hours: a dead letter is not kept longer."""

@@ -36,7 +36,7 @@ class Hidden(msgspec.Struct, frozen=True):
         return cls(tuple(merged))
 
     def has_position(self, position: int) -> bool:
-        """Return whether a position is hidden."""
+        """Return whether one of these hidden ranges contains the position."""
         return any(first <= position <= last for first, last in self.ranges)
 
     def skip_back(self, position: int) -> int:

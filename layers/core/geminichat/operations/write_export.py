@@ -55,7 +55,7 @@ def write(job: ExportJob, now: datetime, until: float) -> None:
 
 
 def give_up(job: ExportJob) -> None:
-    """Mark an export as failed, so that its user may request another one."""
+    """Mark an export as failed, so that its user may request another export."""
     _end(job, ExportStatus.FAILED)
 
 

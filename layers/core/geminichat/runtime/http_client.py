@@ -37,6 +37,8 @@ PIECE = 65_536
 """The most bytes of an answer's body that are read at once."""
 LONGEST_LINE = 65_536
 """The most bytes of a line in an answer's head."""
+MOST_DIGITS = 18
+"""The most digits of an answer's length."""
 MOST_HEADERS = 100
 """The most header lines of an answer, and the most lines after the last chunk of a body."""
 
@@ -123,10 +125,10 @@ def request(
     except BaseException:
         _break_off(connection)
         raise
-    if response.will_close:
-        connection.close()
-    else:
+    if response.is_reusable():
         _keep_idle(address, connection)
+    else:
+        connection.close()
     return Answer(response.status, response.headers, content)
 
 
@@ -156,7 +158,7 @@ class Stream:
         with self._translate_errors():
             while piece := self._response.read_piece():
                 yield piece
-        if not self._closed and not self._response.will_close:
+        if not self._closed and self._response.is_reusable():
             _keep_idle(self._address, self._connection)
             self._closed = True
 
@@ -267,14 +269,15 @@ class _Response:
     """
 
     def __init__(self, sock: socket.socket, ends_at: float, silence: float = math.inf) -> None:
-        self._file = io.BufferedReader(_DeadlineReader(sock, ends_at, silence))
+        self._sock = sock
+        self._raw = _DeadlineReader(sock, ends_at, silence)
+        self._file = io.BufferedReader(self._raw)
         self._left: int | None = None
         """Unread bytes of the body or chunk; None if the body ends when the connection closes."""
         self._chunked = self._in_chunk = False
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.will_close = False
-        """Whether the connection cannot be used again."""
+        self._will_close = False
 
     def begin(self) -> None:
         """Read the status and the headers. Raises _Malformed, OSError."""
@@ -295,12 +298,12 @@ class _Response:
         if self._chunked or self.status in (204, 304):
             self._left = 0
         elif length is not None:
-            if not _is_number(length):
+            if not _is_number(length) or len(length) > MOST_DIGITS:
                 raise _Malformed("the length")
             self._left = int(length)
         options = self.headers.get("connection", "").lower()
         keeps = "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
-        self.will_close = not keeps or self._left is None
+        self._will_close = not keeps or self._left is None
 
     def read(self) -> bytes:
         """Return the whole body. Raises _Malformed, OSError."""
@@ -318,6 +321,15 @@ class _Response:
                 raise _Malformed("the body is not complete")
             self._left -= len(piece)
         return piece
+
+    def is_reusable(self) -> bool:
+        """Return whether the connection can send another request after the end of the body.
+
+        It cannot if the server sent more than this answer: the next call would read the rest.
+        """
+        self._raw.pause()
+        pending = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()
+        return not (self._will_close or pending or self._file.peek(1))
 
     def _begin_chunk(self) -> int:
         """Return the length of the next chunk; if it is 0, read the rest of the body."""
@@ -362,14 +374,21 @@ class _DeadlineReader(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, ends_at: float, silence: float) -> None:
         self._sock, self._ends_at, self._silence = sock, ends_at, silence
-        # The socket's number is not given to another one before this is closed, too: another
-        # thread may close the socket during a read.
+        self._is_paused = False
+        # The socket's number is not given to another socket before this file is closed, too:
+        # another thread may close the socket during a read.
         self._raw = sock.makefile("rb", buffering=0)
+
+    def pause(self) -> None:
+        """From now on, return that nothing can be read."""
+        self._is_paused = True
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
+        if self._is_paused:
+            return None
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -220,7 +220,7 @@ def is_title_due(room: Chatroom) -> bool:
 
 
 def replace_turns(room: Chatroom, seq: int, now: datetime) -> tuple[Turn, Write]:
-    """Return the next turn, and the write "room" that reserves it and hides the line from `seq` on.
+    """Reserve the next turn, and hide the line from `seq` on; return the turn and the write "room".
 
     The write's condition fails if the room has had another turn, edit or undo since it was read.
     Raises TooManyEdits.

@@ -41,7 +41,7 @@ def find(user_id: str) -> StoredExport | None:
 def request(user_id: str, export_id: str, now: datetime) -> Write:
     """Return the write "export", which stores a new export.
 
-    Its condition fails if the user requested one within a day, unless that one has failed.
+    Its condition fails if the user requested an export within a day and it has not failed.
     """
     status, requested_at = StoredExport.status, StoredExport.requested_at
     may: Condition = (

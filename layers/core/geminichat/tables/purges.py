@@ -58,7 +58,7 @@ def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Wri
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:
-    """Return the write "purge of another", which schedules the deletion of a removed user's data.
+    """Return the write "purge of another", which schedules the purge of another user, now removed.
 
     The purge is due when no request of that user can still be running.
     """

@@ -79,7 +79,7 @@ def key_of(user_id: str, now: datetime) -> Key:
 
 
 def read_allowance(user_id: str, now: datetime) -> Allowance:
-    """Return the user's allowance in the tables, read by one call, or two for unproven users."""
+    """Read the user's allowance from the tables, with one call, or two for unproven users."""
     user, subscription, usage, window = batch_get(
         users.key_of(user_id),
         subscriptions.key_of(user_id),

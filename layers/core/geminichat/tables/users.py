@@ -256,9 +256,9 @@ def change_password(claims: Claims, password_hash: str, session_id: str, now: da
 def reset_password(
     user: User, password_hash: str, removed: Sequence[Identity], now: datetime
 ) -> Write:
-    """Return the write "user", which sets the password, ends every session and removes identities.
+    """Return the write "user", which sets the password and removes identities and all sessions.
 
-    Its condition fails if one of these identities has changed in the meantime.
+    Its condition fails if one of the `removed` identities has changed in the meantime.
     """
     actions = [User.password_hash.set(password_hash), *_end_others({}, now)]
     condition: Condition = User.user_id.exists()

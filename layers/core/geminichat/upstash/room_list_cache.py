@@ -71,7 +71,7 @@ def _context(user_id: str, limit: int) -> str:
 
 
 def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | None]:
-    """Return the cached first page of a user's rooms, or the notices that are needed to cache it.
+    """Return the cached first page of a user's rooms, or the notices to pass on when it is stored.
 
     On a miss, the first caller gets the notices and reads the table. All other callers wait up to
     two seconds for the page that the first caller caches. Returns neither a page nor notices if

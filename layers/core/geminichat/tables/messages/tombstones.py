@@ -37,7 +37,7 @@ def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
 
 
 def delete_tombstone(chatroom_id: str) -> Write:
-    """Return the write "tombstone", which deletes a tombstone, so that the messages are kept.
+    """Return the write "tombstone", which deletes the tombstone, so that the messages are kept.
 
     Its condition fails if the sweep has already deleted the messages.
     """
