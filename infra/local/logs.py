@@ -17,7 +17,7 @@ CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\]
 
 
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
-    """Return the newest entries, oldest first, of all functions or of this function (a logical id).
+    """Return the newest entries of one function (a logical id) or of all, oldest first.
 
     Raises CommandError if no function has this logical id.
     """

@@ -417,7 +417,7 @@ def answers(route: str, kind: type, status: int) -> dict[str, Any]:
 
 
 def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
-    """Return examples of an endpoint's errors of this kind, by name. Raises LookupError."""
+    """Return an endpoint's examples of this error, by name. Raises LookupError."""
     shown = _list_rejections(endpoint.body[0], kind) if endpoint.body else {}
     texts = [error for folders, error in PROBLEMS if endpoint.name.startswith(folders)]
     listed = [error for error in texts if type(error) is kind]

@@ -22,7 +22,7 @@ from infra.stages.command import command
 
 @command
 def main(arguments: list[str]) -> None:
-    """Print every model. Raises CommandError with the necessary changes, if any."""
+    """Print every model. Raises CommandError if the catalogue must be changed."""
     parser = argparse.ArgumentParser(prog="make models", description=__doc__)
     parser.add_argument("stage", nargs="?", help="apply the ModelsPatch of this stage")
     name = parser.parse_args(arguments).stage

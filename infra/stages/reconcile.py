@@ -1,7 +1,8 @@
 """Compare every subscription with Stripe now, instead of at night: `make reconcile`.
 
-The command invokes the function SubscriptionReconcile of the stage, which has the grants and the
-secrets, and prints each change with the user's id. You may run it at any time, and repeatedly.
+The command invokes the stage's function SubscriptionReconcile, which has the necessary grants and
+secrets. It prints each change with the user's id. You may run the command at any time, and
+repeatedly.
 """
 
 import json

@@ -96,7 +96,7 @@ async def chaos(
 
 
 async def _wait_for_first_prompt(world: World, deadline: float) -> None:
-    """Wait for the first accepted prompt, which shows that the functions run, or the deadline."""
+    """Wait until a prompt is accepted, so the functions run, or until the deadline."""
     while not any(prompt.id for user in world.people for prompt in user.prompts):
         if time.monotonic() > deadline:
             return

@@ -206,7 +206,7 @@ class User:
         return bool(tokens)
 
     async def _prompt(self, method: str, path: str, room: str) -> None:
-        """Send a new text, and record the outcome."""
+        """Send a prompt with a new text, and record the outcome."""
         content = f"{self.email.partition('@')[0]} {len(self.prompts)}"
         prompt = Prompt(room, content)
         self.prompts.append(prompt)

@@ -64,7 +64,7 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
 def bridge_address(config: str) -> str:
     """Return the engine's IP address on a network with this configuration (JSON).
 
-    An older engine does not name its IP address, but always has the first one of the subnet.
+    An older engine does not name its IP address: it is always the first address of the subnet.
     Raises CommandError if there is no IPv4 address.
     """
     for network in json.loads(config) or []:

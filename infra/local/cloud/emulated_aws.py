@@ -254,7 +254,7 @@ class Unpacked:
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> zipfile.ZipFile:
-        """Return an archive that is unpacked only once; later, `extractall` makes a link."""
+        """Return an archive that is unpacked once; later calls of `extractall` only make a link."""
         unpacked = self
 
         class Archive(zipfile.ZipFile):
