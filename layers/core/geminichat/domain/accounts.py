@@ -190,11 +190,15 @@ def export_notice(now: datetime) -> str:
 
 def reset_notice(removed: Iterable[Identity]) -> str:
     """Return the notice of a password reset; it says whether an email or a number was removed."""
-    lost = " and ".join(KINDS[one.kind] for one in removed)
-    return (
+    notice = (
         "Your Gemini Chat password was reset with a code. If this was not you, reset it again now."
-        + (f" The {lost} added in the last 7 days was removed: add it again." if lost else "")
     )
+    lost = [KINDS[one.kind] for one in removed]
+    if not lost:
+        return notice
+    were, them = ("was", "it") if len(lost) == 1 else ("were", "them")
+    named = " and ".join(lost)
+    return f"{notice} The {named} added in the last 7 days {were} removed: add {them} again."
 
 
 def restoration_notice(kind: str) -> str:
