@@ -41,7 +41,7 @@ PLOT = Path(__file__).parent / "cost" / "cost.svg"
 
 
 def main() -> int:
-    """Run the bench; return the exit status, 1 if a part could not be measured."""
+    """Run the bench; return 1 if a part could not be measured, else 0."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=cold.ROUNDS)
     parser.add_argument("--only", nargs="+", default=list(FUNCTIONS), metavar="FUNCTION")

@@ -1,4 +1,4 @@
-"""Cold starts: from the start of a process to its first answer, over HTTP and over TLS."""
+"""Cold starts: the time from a process's start to its first answer, over HTTP and over TLS."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Figure:
 
 
 def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
-    """Return the functions and references to start; the results use the same names."""
+    """Return the functions and references to start, by their names in the results."""
     found = {"bare": lab.bare()}
     found["gemini import, as shipped"] = lab.gemini_import()
     for way in USUAL:
@@ -48,7 +48,7 @@ def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> d
 
 
 def over_tls(name: str) -> str:
-    """Return the name that the results give a function whose services answer over TLS."""
+    """Return a function's name in the results of starts over TLS."""
     return f"{name} over TLS"
 
 

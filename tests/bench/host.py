@@ -1,4 +1,4 @@
-"""AWS's side of a function: the Runtime API that sends it events, and the services that it calls.
+"""AWS's side of a function: its Runtime API, which sends events, and the services to call.
 
 A function runs as on Lambda: awslambdaric starts it in a fresh process of the runtime's Python. The
 process can import only the function's folder and layers.
@@ -76,7 +76,7 @@ class _Http(asyncio.Protocol):
 
 
 def _chunks(data: bytes, start: int) -> tuple[int, bytes]:
-    """Return the end of a chunked body (0 if it is not complete yet) and its content."""
+    """Return a chunked body's end and content; the end is 0 while the body is incomplete."""
     body = b""
     while (line := data.find(b"\r\n", start)) >= 0:
         size = int(data[start:line].split(b";")[0], 16)
@@ -98,7 +98,7 @@ class Host:
     """The event loop that serves the stand-ins and the functions' Runtime APIs."""
 
     def __init__(self, world: World) -> None:
-        """Answer from `world`; this attribute may be replaced between two calls."""
+        """Answer from `world`, an attribute that may be replaced between two calls."""
         self.world = world
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -245,7 +245,7 @@ class Function:
         return when, read
 
     def wait_until_ready(self) -> float:
-        """Wait until the function asks for an event; return the moment of its first request."""
+        """Wait until the function asks for an event; return the moment when it first asked."""
         self._work.put(self._take(self._work))
         assert self._initialised is not None
         return self._initialised

@@ -1,7 +1,7 @@
-"""The functions as they are built, and the references that they are compared with.
+"""The built functions, and the references with which they are compared.
 
-A function's `floor` only makes the same network calls; the `usual` way does the same kind of work
-with common libraries; `bare` does nothing.
+The reference `floor` only makes a function's network calls. `usual` does the same kind of work with
+common libraries. `bare` does nothing.
 """
 
 import json
@@ -121,7 +121,7 @@ class Lab:
         return Contender(subject, ours.world)
 
     def usual(self, way: str, kind: str) -> Contender:
-        """Return the reference for this kind of work and this usual way, such as FastAPI."""
+        """Return the reference that does a kind of work in a usual way, such as "fastapi"."""
         example = {
             "health": "HealthCheck",
             "login": "AuthLogin",
@@ -142,7 +142,7 @@ class Lab:
         return Contender(subject, world)
 
     def cold(self, contender: Contender) -> Cold:
-        """Start a contender and send it one request. Raises BenchError if it answers an error."""
+        """Start a contender and send it a request. Raises BenchError if the answer is an error."""
         self.host.world = replace(contender.world, calls=[], asked=0)
         cold, answer = cold_start(
             self.host, trees.PYTHON, self.trees.package("runtime"), contender.subject
@@ -152,7 +152,7 @@ class Lab:
 
     @contextmanager
     def warm(self, contender: Contender, pause: float = 0.0) -> Iterator[Function]:
-        """Start a contender and send it a first request; run it while the block runs."""
+        """Start a contender, send it one request, and keep it running while the block runs."""
         self.host.world = replace(contender.world, calls=[], asked=0, pause=0.0)
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
@@ -209,7 +209,7 @@ def _uses(name: str, calls: Sequence[Call]) -> list[str]:
 
 
 def _replay(call: Call) -> list[Any]:
-    """Return a recorded call as the arguments with which the floor repeats it."""
+    """Return the arguments with which the floor repeats a recorded call."""
     request = call.request
     if call.service == "sns":
         request = {"PhoneNumber": request["PhoneNumber"], "Message": request["Message"]}

@@ -1,4 +1,4 @@
-"""The duration of requests at each of Lambda's memory sizes, which also set the share of a CPU.
+"""The duration of requests at each of Lambda's memory sizes; more memory also gives more CPU.
 
 Each function is initialised with a whole CPU, as on Lambda [1], and then limited to the share of
 its memory size. Services answer over TLS, with the delays that cost/prices.toml assumes. Of a long
@@ -99,7 +99,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """The figures by function and memory size, and each function's peak memory in MB."""
+    """Each function's figures at every memory size, and its peak memory in MB."""
 
     figures: Mapping[str, Mapping[int, Figure]]
     peaks: Mapping[str, float]
@@ -137,7 +137,7 @@ def _measure(lab: Lab, rounds: int) -> Curve:
 
 
 def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
-    """Start a function at a size; return its times, the times of full batches, and its peak."""
+    """Start a function at a size; return its times, those of full batches, and its peak memory."""
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
     with lab.start(contender, world) as function:
         init = function.wait_until_ready() - function.started

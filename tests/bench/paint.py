@@ -32,7 +32,7 @@ LOADED = "return performance.now()"
 def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
     """Return the median times to first paint and to the sign-in form, and the first load's size.
 
-    The handlers have these settings as their environment.
+    `settings` is the environment of the handlers.
     """
     if not is_installed():
         raise BenchError("The console's first paint needs Chromium with its chromedriver.")

@@ -1,7 +1,7 @@
-"""The queue: the worker on the emulated AWS, with one second per Gemini reply.
+"""The queue and the worker on the emulated AWS, with one second per Gemini reply.
 
 MiniStack runs only one batch of a FIFO queue at a time, so our own pollers replace MiniStack's.
-Each receives up to ten messages, passes them to the real handler, and deletes answered messages.
+A poller receives up to ten messages, passes them to the real handler, and deletes answered ones.
 MiniStack takes many milliseconds per call and answers one call at a time. Once MiniStack is the
 bottleneck, additional workers do not raise the number of prompts per second.
 
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fairness:
-    """The seconds until `singles` rooms have replies; one room queued many prompts before."""
+    """Seconds until `singles` rooms have a reply each; another room queued many prompts first."""
 
     singles: int
     of_the_room: int
@@ -82,7 +82,7 @@ class Bench:
         self._handler = handler_of(WORKER)
 
     def fill(self, rooms: Sequence[str], each: int) -> None:
-        """Store and queue `each` prompts per room: one of every room, then the next, and so on."""
+        """Store `each` prompts per room; queue the first of every room, then the second, etc."""
         moment = times.text(clock.now())
         with StoredMessage.batch_write() as batch:
             for room in rooms:
@@ -147,7 +147,7 @@ class Bench:
         )
 
     def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
-        """Queue many prompts of one room, then one prompt of each other room; time the others."""
+        """Queue many prompts of one room, then one of each other room; time the other rooms."""
         big, others = _room(), [_room() for _ in range(singles)]
         self.fill([big], of_the_room)
         self.fill(others, 1)
@@ -255,7 +255,7 @@ def _room() -> str:
 
 
 def main() -> None:
-    """Run every load on an emulated AWS that is started for it, and print the figures as JSON."""
+    """Start an emulated AWS, run every load on it, and print the figures as JSON."""
     set_environment()
     key = base64.urlsafe_b64encode(bytes(range(32))).decode()
     signing = json.dumps({"current": "k1", "keys": {"k1": key}})

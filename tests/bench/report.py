@@ -450,7 +450,7 @@ def _cost(results: Results) -> list[str]:
 
 
 def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) -> str:
-    """Return a sentence: the loads at which the stack costs as much as the container."""
+    """Return a sentence about the loads at which the stack costs as much as the container."""
     later = f"{model.find_crossing(whole, dollars_of):,} exchanges per month"
     if dollars_of(0) > only:
         return (
@@ -460,7 +460,7 @@ def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) 
 
 
 def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:
-    """Return the cells of a function's row, with the template's size in bold."""
+    """Return the cells of a function's row; the template's memory size is bold."""
     deployed = model.memory_of(model.WORKER if name == model.FULL else name)
     cells = {**cells, deployed: f"**{cells[deployed]}**"}
     return [cells.get(memory, "") for memory in model.MEMORIES]

@@ -1,7 +1,8 @@
 """The CPU time that each file of runtime/ saves per cold start: `python -m tests.bench.savings`.
 
-Our code and the library's code run in fresh processes, with the packages as PyPI ships them; the
-lowest CPU time of each is compared. runtime/README.md shows the result.
+Each file or function in PAIRS replaces a library, or shortens its import. Our code and the plain
+use of the library run in fresh processes, with the packages as PyPI ships them. The lowest CPU
+times are compared; runtime/README.md shows the result.
 """
 
 import os
@@ -48,11 +49,11 @@ PAIRS = {
         f"{TRIM}import jwt",
     ),
 }
-"""By file or function: code that uses it, and the code that would replace it."""
+"""For each file or function: our code, and the plain use of the library."""
 
 
 def main() -> None:
-    """Print the milliseconds of CPU with and without each file or function, and the difference."""
+    """Print the milliseconds of CPU with and without each file or function, and the savings."""
     ready = trees.prepare()
     packages = [ROOT / "layers" / "core", *map(ready.package, ("core", "stripe", "powertools"))]
     path = os.pathsep.join(map(str, packages))

@@ -90,7 +90,7 @@ def default_of(parameter: str) -> float:
 
 
 def prompt_dollars() -> float:
-    """Return the price of an average prompt to the default model."""
+    """Return the dollars for an average prompt to the default model."""
     default = Catalogue.read(SHIPPED).default()
     return default.cost(*TOKENS) / MILLION
 
@@ -157,7 +157,7 @@ def full_worker_rate() -> float:
 
 
 def count_workers(rate: float) -> int:
-    """Return a number of workers: with it, 19 of 20 prompts wait less than a second."""
+    """Return the smallest round number of workers with which 19 of 20 prompts wait under 1 s."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
         one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1
@@ -178,7 +178,7 @@ BILLING = "[billing](https://ai.google.dev/gemini-api/docs/billing)"
 
 
 def limits(users: int) -> list[Limit]:
-    """Return the limits that no template parameter can raise; the highest share comes first."""
+    """Return the limits that no template parameter can raise, the most used one first."""
     rate = peak(users)
     stage_items = spending.StageCap(int(default_of("StageDailyDollars") * MILLION)).shards
     return _sort(
@@ -386,7 +386,7 @@ def cost_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """Return the tables of SCALE.md; a comment before each table has its name."""
+    """Return the tables of SCALE.md, each by the name in the comment before it."""
     small, medium, large = LEVELS
     return {
         f"{small:,} users": limit_table(_first(limits_as_deployed(small))),

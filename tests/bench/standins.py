@@ -208,7 +208,7 @@ def _dynamodb(world: World, operation: str, request: Any) -> Any:
 
 
 def _rows(world: World, request: Any) -> list[dict[str, Any]]:
-    """Return the items that a query finds: messages alternate between prompt and reply."""
+    """Return the items that a query finds; messages are prompts and replies in turn."""
     name = request["TableName"].rpartition("/")[2]
     if name in world.missing or request.get("IndexName") == "unfinished":
         return []
@@ -293,7 +293,7 @@ def _gemini_answer(text: str) -> dict[str, Any]:
 
 
 def record(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
-    """Return the record of a call that is answered now."""
+    """Return the record of a call that ends now."""
     return Call(
         answer.service,
         answer.operation,

@@ -53,7 +53,7 @@ print(statistics.median(measure_reply() for _ in range({times})) / 1e6)
 
 
 def measure(lab: Lab) -> dict[str, float]:
-    """Return the milliseconds of CPU per reply of `CHUNKS` pieces, by client."""
+    """Return each client's milliseconds of CPU per reply of `CHUNKS` pieces."""
     with run_app(_app) as url:
         return {
             OURS: _run(ASK_OURS, [lab.trees.layer("core")], url),

@@ -80,7 +80,7 @@ def _act(name: str) -> dict[str, Any]:
 
 
 def _sent_codes(purpose: codes.Purpose) -> list[Item]:
-    """Return the list of codes sent to an identity: one code for this purpose."""
+    """Return a list of sent codes that has one code, for this purpose."""
     return [
         {
             "challenge": CHALLENGE,
@@ -424,7 +424,7 @@ ASKS: dict[str, Ask] = {
 
 
 def _stripe(*, paying: bool) -> dict[str, Any]:
-    """Return Stripe's answers, by the method and the beginning of the path."""
+    """Return Stripe's answer for each method and beginning of a path."""
     moment = int(NOW.timestamp())
     subscription = {
         "id": "sub_1",

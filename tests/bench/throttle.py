@@ -24,7 +24,7 @@ LEAST = 1e-9
 
 
 class Quota:
-    """The CPU time that a process may still use. Times are in seconds, of any clock."""
+    """The CPU time that a process may still use. Times are in seconds, by any clock."""
 
     def __init__(self, share: float, now: float, used: float) -> None:
         """Begin a period; `used` is the CPU time that the process has used before."""
@@ -58,7 +58,7 @@ def throttle(
 ) -> Iterator[Callable[[], None]]:
     """Limit a process to this share of one CPU while the block runs.
 
-    Yields a function that waits until the process may run, as after a pause between two requests.
+    Yields a function that waits until the quota allows the process to run.
     """
     if share >= 1:
         yield lambda: None

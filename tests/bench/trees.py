@@ -1,6 +1,6 @@
 """The packages of functions and references: the output of `sam build`, and PyPI's packages.
 
-All are compiled to byte-code in the same way, so that none has an advantage.
+Every package is compiled to byte-code in the same way, so that none has an advantage.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Trees:
         return self.built / name
 
     def package(self, name: str) -> Path:
-        """Return the folder of packages as shipped, by a name in AS_SHIPPED."""
+        """Return the folder of packages as shipped; `name` is a key of AS_SHIPPED."""
         return self.shipped / name
 
 

@@ -23,7 +23,7 @@ _depth = threading.local()
 
 
 def _exclude_time(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an SDK's call: its CPU time does not count as the function's own."""
+    """Wrap an SDK's call so that its CPU time does not count as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -43,7 +43,7 @@ def _exclude_time(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _include_time(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a call that runs while an SDK waits: its CPU time counts as the function's own."""
+    """Wrap a call made while an SDK waits, so that its CPU time counts as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside

@@ -26,7 +26,7 @@ def _user_of(_case: Any, context: Any) -> str:
 # A token is valid for 15 minutes; a rejected token is replaced earlier.
 @schemathesis.auth(refresh_interval=600, cache_by_key=_user_of)
 class Account:
-    """Refreshes the main user's session, because a login may be throttled."""
+    """The source of tokens: refreshes the main user's session, because logins may be throttled."""
 
     def __init__(self) -> None:
         self._refresh_token = os.environ["FUZZ_REFRESH_TOKEN"]

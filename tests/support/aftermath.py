@@ -1,4 +1,4 @@
-"""Recovery after a failure by redelivery and the sweep, and the rules that must hold afterwards."""
+"""Redelivery and the sweep after a failure, and a check of the rules that must hold afterwards."""
 
 import time
 from collections import Counter
@@ -19,7 +19,7 @@ HOURS = (1, 2, 4)
 
 
 def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
-    """Run the sweep as if it were `after` later, for at most `seconds`; return its counts."""
+    """Run the sweep as if it ran `after` from now, for at most `seconds`; return its counts."""
     return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
 
 

@@ -28,7 +28,7 @@ def set_secrets(key: str = KEY, webhook: str = SECRET) -> None:
 
 
 def sign_body(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
-    """Return Stripe's signature of a body, now or at a moment."""
+    """Return Stripe's signature of a body; `at` is the time of the signature, by default now."""
     return sign(body.decode(), [secret], int(at or time.time()))
 
 
@@ -51,7 +51,7 @@ def post(api: Client, body: bytes, signature: str | None, **more: Any) -> Reply:
 
 
 def event(**fields: Any) -> bytes:
-    """Return the body of an event with these fields that the stand-in does not know."""
+    """Return the body of a new event with these fields; the stand-in does not know the event."""
     made = {
         "id": f"evt_{uuid4().hex}",
         "object": "event",
@@ -64,7 +64,7 @@ def event(**fields: Any) -> bytes:
 
 
 def of_type(stripe: Stripe, kind: str, ids: Sequence[str]) -> str:
-    """Return the id of the only event of this type, out of these ids."""
+    """Return the only one of these ids whose event has this type."""
     by_id: Mapping[str, Any] = {one["event"]["id"]: one["event"] for one in stripe.events()}
     [found] = [event_id for event_id in ids if by_id[event_id]["type"] == kind]
     return found

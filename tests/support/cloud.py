@@ -165,7 +165,7 @@ def create_buckets(values: Values) -> None:
 
 
 def _attributes(properties: Properties, names: Sequence[str], values: Values) -> Any:
-    """Return these properties as SQS expects them: text, or JSON as text."""
+    """Return these properties with string values, as SQS expects them; other values become JSON."""
     given = {name: values.resolve(properties[name]) for name in names if name in properties}
     return {name: v if isinstance(v, str) else json.dumps(v) for name, v in given.items()}
 

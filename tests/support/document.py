@@ -31,7 +31,7 @@ PAGES = {
 
 
 def operation_of(method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the route of a request and its operation; None if no route matches."""
+    """Return a request's route and operation; None if no route matches."""
     for template in sorted(DOCUMENT["paths"], key=lambda template: str(template).count("{")):
         pattern = re.sub(r"\{\w+\}", "[^/]+", template)
         operation = DOCUMENT["paths"][template].get(method.lower())
@@ -52,7 +52,7 @@ def codes_of(method: str, path: str) -> set[str]:
 
 
 def resolve(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the target of a reference within the document, or the value itself."""
+    """Return the target if the value is a reference within the document, else the value."""
     if "$ref" not in value:
         return value
     found: Any = DOCUMENT

@@ -1,4 +1,4 @@
-"""A request to every route that requires a token, with the document's example as its body."""
+"""A request to every route that requires a token, with a body from the OpenAPI document."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -16,7 +16,7 @@ ROUTES = sorted(
 
 
 def body_of(method: str, path: str) -> Any:
-    """Return the document's first example of a route's body, or None."""
+    """Return the OpenAPI document's first example of a route's body, or None."""
     content = DOCUMENT["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
     examples = content.get("application/json", {}).get("examples", {})
     return next((example["value"] for example in examples.values()), None)

@@ -515,7 +515,7 @@ class _Services:
 
 @contextmanager
 def _services() -> Iterator[_Services]:
-    """Serve the stand-in for Gemini, and an SSM whose parameters have their name as value."""
+    """Serve the stand-in for Gemini, and an SSM in which every parameter's value is its name."""
 
     async def parameter(request: web.Request) -> web.Response:
         asked = json.loads(await request.read())

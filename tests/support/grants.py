@@ -1,4 +1,4 @@
-"""The AWS actions that each function calls in tests, compared with the role's actions.
+"""The AWS actions that functions call in tests, compared with the grants of their roles.
 
 A test fails if it makes a call without a grant. A run of all integration tests fails if a grant is
 never used or a function is never invoked.
@@ -44,8 +44,8 @@ OBJECT_ACTIONS = {
     "DeleteObject": "s3:DeleteObject",
 }
 """The permissions that calls for an object require."""
-BY_ADDRESS = "s3:GetObject"
-"""The action that a presigned address permits; the function that signs one does not call S3."""
+BY_URL = "s3:GetObject"
+"""The action that a presigned URL permits; the function that signs the URL does not call S3."""
 METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
 """The calls of the @connections API; a grant names the method, and no connection."""
 ANY = "any"
@@ -98,7 +98,7 @@ def list_refused() -> set[Use]:
 
 
 def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return a line for each function and each grant that is not among these uses.
+    """Return a line for each function that was not invoked, and for each grant not used.
 
     tests/unit/test_house.py checks the grants of secrets, which a process fetches only once;
     tests/e2e checks the grant of archives, because users fetch an archive by its URL.
@@ -108,13 +108,13 @@ def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
     return [f"{function}: no integration test invokes it" for function in untested] + [
         f"{use.function}: no integration test uses its grant of {use.action} on {use.resource}"
         for use in sorted(list_grants() - list_polling() - known)
-        if use.function not in untested and use.action not in (SECRET, BY_ADDRESS)
+        if use.function not in untested and use.action not in (SECRET, BY_URL)
     ]
 
 
 @functools.cache
 def list_grants() -> set[Use]:
-    """Return the permissions that the template's policies name by Action and Resource."""
+    """Return the permissions in the template's policies: each Action with each Resource."""
     return {
         Use(function, action, resource)
         for function, properties in FUNCTIONS.items()
@@ -194,7 +194,7 @@ def _calling_function() -> str | None:
 
 @functools.cache
 def _caller(file: str, name: str) -> str | None:
-    """Return the function of a handler's file, or INVOKED, A_TEST or None for other code."""
+    """Return the function whose handler is in this file; else INVOKED, A_TEST or None."""
     path = Path(file)
     if path.name == "app.py" and path.parent.name in FOLDERS:
         return FOLDERS[path.parent.name]

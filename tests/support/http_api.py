@@ -30,7 +30,7 @@ class Reply:
 
 
 class Request(NamedTuple):
-    """A request; `at` (its time) and `source` (its IP address) require the API in process."""
+    """A request; only the API in process accepts `at` (a time) and `source` (an IP address)."""
 
     method: str
     url: str

@@ -1,4 +1,4 @@
-"""IAM: the roles of the translated template on AWS, and the decisions of their policies."""
+"""IAM: the translated template's roles, and the decisions that AWS would make for them."""
 
 import functools
 import itertools
@@ -230,7 +230,7 @@ INDEXES = [
 
 
 def resources_of(stage: str) -> dict[str, list[str]]:
-    """Return the resources of a stage that functions could call, by service."""
+    """Return a stage's resources that functions could call, for each service."""
     values = resolve_values(stage)
 
     def all_of(kind: str) -> list[str]:

@@ -29,7 +29,7 @@ def report(effect: str) -> None:
 
 
 def find_cause(frame: FrameType | None) -> str | None:
-    """Return our module that causes an effect in this call stack, or None."""
+    """Return the name of our module that caused the call in this frame, or None."""
     while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
         if frame.f_code.co_filename.startswith(OURS):
             return str(frame.f_globals["__name__"])

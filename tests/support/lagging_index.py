@@ -13,7 +13,7 @@ from tests.support.wire import Wire
 
 @contextmanager
 def delay_index(wire: Wire, values: Values, table: str, index: str) -> Iterator[None]:
-    """While the block runs, answer queries of an index from a copy made at the beginning."""
+    """Answer an index's queries from a copy made before the block, while the block runs."""
     name, copy = values.refs[table], f"{values.refs[table]}-{uuid4().hex[:8]}"
     dynamodb = boto3.client("dynamodb")
     cloud.create_table(copy, table, values)

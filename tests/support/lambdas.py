@@ -39,14 +39,14 @@ class Context:
 
 
 def handler_of(function: str) -> Callable[[Event, Context], Any]:
-    """Return the handler of a function of the template."""
+    """Return a function's handler, by its logical id in the template."""
     module = importlib.import_module(f"functions.{folder_of(function)}.app")
     handler: Callable[[Event, Context], Any] = module.handler
     return handler
 
 
 def invoke(function: str, event: Event, *, seconds: float | None = None) -> Any:
-    """Run a function's handler; its timeout is from the template, or `seconds`."""
+    """Run a function's handler; `seconds` replaces the template's timeout."""
     grants.note_invocation(function)
     timeout = FUNCTIONS[function].get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
     return handler_of(function)(event, Context(function, timeout if seconds is None else seconds))
@@ -62,7 +62,7 @@ class Api(Client):
         """Read the template's routes; routes without parameters take precedence."""
         routes = [(route, function) for function in FUNCTIONS for route in routes_of(function)]
         self.source = SOURCE
-        """The address that requests come from unless they name another."""
+        """The IP address of requests that do not name one."""
         self._routes = sorted(routes, key=lambda route: route[0].count("{"))
 
     def _send(self, request: Request) -> Reply:

@@ -121,7 +121,7 @@ def find_in_classes(tree: ast.Module) -> Iterator[str]:
 
 
 def find_overrides(module: str) -> set[str]:
-    """Return the private names of library classes that the classes of a module override."""
+    """Return the private names in library classes that a module's classes override."""
     loaded = importlib.import_module(module)
     written = set(find_in_classes(ast.parse(inspect.getsource(loaded))))
     return {

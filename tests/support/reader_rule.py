@@ -10,7 +10,7 @@ from geminichat.domain.live import AgainFrame, EndedFrame, Frame, LookFrame, Par
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The attempt and the text that a reader shows of a reply."""
+    """A reader's view of a reply: the attempt, and the text so far."""
 
     attempt: int = 0
     text: str = ""
@@ -23,7 +23,7 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
-    """Return a reader's state after a frame or a fetched message, or the fetch that must follow.
+    """Apply a frame or a fetched message; return the new view, or the fetch that must follow.
 
     A reader also fetches when it opens a connection and after five seconds without a frame. A
     reader ignores the frames of a reply that it has fetched whole.
@@ -58,7 +58,7 @@ class _Kind(msgspec.Struct):
 
 
 def beginning(text: str, units: int) -> str:
-    """Return the first UTF-16 code units of a text, without half of a surrogate pair."""
+    """Return a text's first UTF-16 code units, but no half of a surrogate pair."""
     if text.isascii():
         return text[:units]
     return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", errors="ignore")

@@ -23,7 +23,7 @@ class Module:
 
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
-    """Return the settings, out of `names`, that occur in code reachable from a handler."""
+    """Return those settings in `names` that occur in code that a handler can reach."""
     start = _read(handler)
     found: set[str] = set()
     seen: set[Definition] = set()

@@ -31,7 +31,7 @@ HANDLERS = handlers()
 
 
 class Socket:
-    """A client's connection; `status` is the answer to its handshake, 200 if it is open."""
+    """A client's connection; `status` is the handshake's HTTP status, 200 if it was accepted."""
 
     def __init__(self, url: str, origin: str | None = None, at: datetime | None = None) -> None:
         """Shake hands as API Gateway does: the authorizer first, then $connect."""
@@ -95,7 +95,7 @@ class Connections:
         self.closed: list[str] = []
 
     def create_app(self) -> web.Application:
-        """Return the application to serve at the URL to which functions post."""
+        """Return the web application that answers the posts of functions."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}/{connection}", self._answer)
         return app
@@ -120,6 +120,6 @@ class Connections:
         return web.Response(status=status)
 
     def frames(self, connection_id: str) -> list[live.PromptFrame]:
-        """Return the frames about prompts that were posted to a connection, in order."""
+        """Return a connection's posted frames about prompts, in order."""
         found = [reader_rule.decode(body) for one, body in self.posted if one == connection_id]
         return [frame for frame in found if frame and not isinstance(frame, live.RoomFrame)]

@@ -35,7 +35,7 @@ def folder_of(function: str) -> str:
 
 
 def events_of(function: str, kind: str) -> list[Properties]:
-    """Return the properties of a function's events of a type."""
+    """Return the properties of those events of a function that have this type."""
     events = FUNCTIONS[function].get("Events", {}).values()
     return [event["Properties"] for event in events if event["Type"] == kind]
 
@@ -88,7 +88,7 @@ def statements_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a list, or a single item in a list; CloudFormation accepts both forms."""
+    """Return a list unchanged, and another value as a list of one; CloudFormation accepts both."""
     return value if isinstance(value, list) else [value]
 
 

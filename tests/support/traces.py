@@ -13,7 +13,7 @@ from tests.support.template import BUCKETS, QUEUES, TABLES
 
 
 def find_traces(texts: dict[str, str], valkey: ValkeyServer, now: datetime) -> dict[str, set[str]]:
-    """Return, for each table, queue, bucket and "Redis", the names of texts still stored there.
+    """Return the names of the texts still stored: in each table, queue and bucket, and in "Redis".
 
     Items and keys that have expired by `now` do not count. The search receives the messages of the
     queues, so the messages are hidden from other consumers for a second.

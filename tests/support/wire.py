@@ -46,7 +46,7 @@ class Died(BaseException):
 
 @dataclass
 class Break:
-    """A fault of matching calls: of `times` calls, beginning with the `nth` one."""
+    """A fault for matching calls; it breaks `times` of them, from the `nth` one on."""
 
     call: str
     how: str
@@ -132,7 +132,7 @@ class Wire:
 
     @contextmanager
     def watch(self) -> Iterator[list[Seen]]:
-        """Yield a list to which the tries in the block are added."""
+        """Yield a list that records the tries of calls in the block."""
         before, self.tries = self.tries, []
         try:
             yield self.tries
@@ -245,7 +245,7 @@ def _cancel(reason: str) -> Answer:
 
 
 def _process_nothing(request: Request) -> Answer:
-    """Return DynamoDB's answer to a batch of which DynamoDB processes no entry."""
+    """Return DynamoDB's answer when it processes no entry of a batch."""
     asked = json.loads(request.body)["RequestItems"]
     left = "UnprocessedKeys" if request.call.endswith(".BatchGetItem") else "UnprocessedItems"
     return Answer(200, {}, json.dumps({"Responses": {}, left: asked}).encode())

@@ -109,7 +109,7 @@ def workers() -> float:
 
 
 def export() -> float:
-    """Return the dollars of an export with every attempt running until the function's timeout."""
+    """Return the dollars of an export if every attempt runs until the function's timeout."""
     memory = memory_of("ExportsWrite") / 1024
     return float(ATTEMPTS * timeout_of("ExportsWrite") * memory * GB_SECOND)
 
@@ -165,7 +165,7 @@ def bounds() -> Iterator[tuple[str, str, str]]:
 
 
 def routes() -> Iterator[tuple[str, str, str, str]]:
-    """Yield each memory size and timeout with the dollars per million requests and the routes."""
+    """Yield, per memory size and timeout, the dollars per million requests, and the routes."""
     sizes: dict[tuple[int, int], list[str]] = {}
     for function in FUNCTIONS:
         if routes_of(function):

@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Parts:
-    """The dollars for each service."""
+    """A cost: the dollars for each service."""
 
     requests: float = 0.0
     compute: float = 0.0
@@ -92,7 +92,10 @@ def milliseconds(it: Measured, memory: int) -> float:
 
 
 def compute(it: Measured, memory: int) -> float:
-    """Return the price of one invocation's duration, rounded up to a millisecond, in dollars."""
+    """Return the dollars for the duration of one invocation, cold starts included.
+
+    A duration is rounded up to a whole millisecond.
+    """
     cold = ASSUMED["cold_share"]
     billed = (1 - cold) * math.ceil(it.warm_ms[memory]) + cold * math.ceil(it.cold_ms[memory])
     return float(billed / 1e3 * memory / 1024 * PRICES["lambda"]["gb_second"])
@@ -125,9 +128,10 @@ def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
 def exchange(
     measured: Mapping[str, Measured], memory: int | None = None, *, together: bool = False
 ) -> Parts:
-    """Return the cost of one exchange with all functions at a memory size (None: as deployed).
+    """Return the cost of one exchange if every function has this memory size in MB.
 
-    The worker has at least WORKER_LEAST MB. Its batch has one prompt, or ten if `together`.
+    None stands for the sizes in the template. The worker has at least WORKER_LEAST MB. A batch
+    has one prompt, or ten if `together`.
     """
     send = invocation(measured[SEND], memory or memory_of(SEND), http=True)
     polls = invocation(measured[POLL], memory or memory_of(POLL), http=True) * ASSUMED["polls"]
@@ -205,7 +209,7 @@ def scheduled_invocations() -> float:
 
 
 def idle(measured: Mapping[str, Measured]) -> Idle:
-    """Return the cost of a month without requests; every scheduled run has the cost of a sweep."""
+    """Return the cost of a month without requests; each scheduled run counts as a sweep."""
     runs = scheduled_invocations()
     queues = len(of_type("AWS::Lambda::EventSourceMapping"))
     polls = queues * ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
@@ -235,7 +239,7 @@ def price_of_traces(invocations: float) -> float:
 
 
 def price_of_metrics(exchanges: float) -> float:
-    """Return the dollars per month for custom metrics, billed for each hour with an exchange."""
+    """Return the dollars per month for custom metrics; only hours with an exchange are billed."""
     hours = ASSUMED["hours_a_month"]
     share = 1 - math.exp(-exchanges / hours)
     return float(ASSUMED["metrics"] * PRICES["metrics"]["month"] * share)
@@ -269,8 +273,8 @@ X_FROM, X_TO, Y_FROM, Y_TO = 3, 7, -2, 3
 def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str:
     """Return an SVG: dollars per month over exchanges per month, both logarithmic.
 
-    `dollars_of` returns our dollars for a number of exchanges. `only` and `whole` are the two
-    prices of `container`.
+    `dollars_of` returns the stack's dollars for a number of exchanges. `only` and `whole` are
+    the two prices of `container`.
     """
 
     def x(exchanges: float) -> float:

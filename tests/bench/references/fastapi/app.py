@@ -1,6 +1,6 @@
-"""The usual way with FastAPI under Mangum; its routes call work.py.
+"""The usual way to write an API with FastAPI and Mangum; its routes call work.py.
 
-One router, and clients that are created at import, as in tutorials.
+It has one router, and creates its clients at import, as tutorials do.
 """
 
 import json

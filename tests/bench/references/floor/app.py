@@ -1,9 +1,10 @@
 """The practical floor of a function: only its network calls, made with the same SDK clients.
 
 It has no validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` has
-the function's recorded calls, and the other fields say how often it hashes a password and whether
-it verifies and issues a token. FLOOR_CLIENTS is "shipped" or "ours". With "shipped" the packages
-are unchanged. With "ours" they are imported as in our functions, and use our HTTP client.
+the function's recorded calls, and the other fields say how often the function hashes a password,
+and whether it verifies a token and issues one. FLOOR_CLIENTS is "shipped" or "ours". With "shipped"
+the packages are unchanged. With "ours" they are imported as in our functions, and use our HTTP
+client.
 """
 
 import json

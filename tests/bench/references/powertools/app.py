@@ -1,6 +1,6 @@
-"""The usual way with Powertools' resolver and its validation; the routes call work.py.
+"""The usual way to write an API with Powertools, validation included; its routes call work.py.
 
-One router, and clients that are created at import, as in Powertools' documentation.
+It has one router, and creates its clients at import, as Powertools' documentation does.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The work behind the routes of both usual ways, with pydantic, boto3, PyJWT and Upstash."""
+"""The work of the FastAPI and Powertools references: pydantic, boto3, PyJWT and Upstash."""
 
 import base64
 import json
@@ -81,7 +81,7 @@ class MessageAnswer(Model):
 
 
 class Work:
-    """The work of each route; `secret` returns the SSM parameter that a variable names."""
+    """The work of each route; `secret` reads the SSM parameter that a variable names."""
 
     def __init__(self, secret: Callable[[str], str]) -> None:
         self._secret = secret
@@ -98,7 +98,7 @@ class Work:
         return base64.urlsafe_b64decode(keys[kid])
 
     def user_of(self, token: str) -> str | None:
-        """Return the user of an access token, or None if it is invalid."""
+        """Return the id of an access token's user, or None if the token is invalid."""
         try:
             kid = jwt.get_unverified_header(token)["kid"]
             claims = jwt.decode(
