@@ -29,7 +29,7 @@ BUDGET = {
     "GeminiWorker": 7,
     "WebhookStripe": 4,
 }
-"""The most network calls of a warm request, for the functions that ARCHITECTURE.md lists."""
+"""The maximum network calls of a warm request, for the functions that ARCHITECTURE.md lists."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ TIMES_FULL = 3
 BATCH = 10
 
 WAITED = 0.05
-"""Seconds of a service's delay that really pass, at most."""
+"""The most seconds of a service's delay that really pass."""
 DELAYS: Mapping[str, float] = {
     "dynamodb": ASSUMED["dynamodb_ms"] / 1e3,
     "redis": ASSUMED["redis_ms"] / 1e3,

@@ -38,7 +38,7 @@ BURST = 2.0
 VISITS = 2
 """Connections that a user opens per day."""
 TEXTS = 1 / 30
-"""Text messages per user and day: a refresh token lasts thirty days."""
+"""Text messages per user and day: one in thirty days, the lifetime of a refresh token."""
 TOKENS = (1_500, 400)
 """The tokens of a prompt with its history, and of its reply."""
 ANSWER = 5.0
@@ -50,12 +50,12 @@ REQUEST_SECONDS = 0.05
 # ── Write units per prompt (test_budget.py compares them with the requests) ───────────────────────
 
 WRITES = {"MessagesTable": 7, "UsageTable": 8}
-"""Until a prompt is answered: two units per write in a transaction, one per other write. A pro
-user's burst window takes two more of the usage table."""
+"""Units until a prompt is answered: two per write in a transaction, one per other write. A pro
+user's burst limit takes two more in the usage table."""
 INDEX_WRITES = 2
-"""One when a prompt enters the index of unfinished prompts, and one when it leaves the index."""
+"""One unit when a prompt enters the index of unfinished prompts, and one when the prompt leaves."""
 STAGE_WRITES = 4
-"""Two when a prompt's price is reserved in one of the stage's items, and two when it is settled."""
+"""Two units when a prompt's price is reserved in a stage item, and two when it is settled."""
 PARTITION, NEW_TABLE, TABLE_QUOTA = 1_000, 4_000, 40_000
 """Write units per second."""
 

@@ -59,7 +59,7 @@ class Ask:
     """Attributes to change in a table's sample item, by the table's logical id."""
     redis: Sequence[Any] = ()
     usual: str = "get"
-    """The kind of work, by which a reference in the usual way is chosen."""
+    """The kind of work, which selects the reference in the usual way."""
     hashes: int = 0
     """The number of passwords that the function hashes, which is slow on purpose."""
     issues: bool = False

@@ -30,7 +30,7 @@ AS_SHIPPED = {
     "powertools": [REQUIREMENTS / "powertools.txt"],
     "fastapi": [REQUIREMENTS / "fastapi.txt"],
 }
-"""Trees of packages as PyPI ships them, with the requirements that are installed."""
+"""The requirements to install for each tree of packages as PyPI ships them."""
 
 
 @dataclass(frozen=True)

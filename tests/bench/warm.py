@@ -69,5 +69,5 @@ def _run(lab: Lab, contender: Contender, *, hashes: bool) -> Figure:
         [trees.PYTHON, "-sS", child], cwd=subject.code, env=env, capture_output=True, text=True
     )
     if done.returncode:
-        raise BenchError(f"{subject.name} failed when it was warm:\n{done.stderr[-2000:]}")
+        raise BenchError(f"A warm request to {subject.name} failed:\n{done.stderr[-2000:]}")
     return Figure(**json.loads(done.stdout.splitlines()[-1]))

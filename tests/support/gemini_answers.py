@@ -509,7 +509,7 @@ def _without_bundles() -> dict[str, str]:
 class _Services:
     google: StandIn
     of_keys: Mapping[str, str]
-    """The servers' addresses, by API key."""
+    """The server's URL for each API key."""
     environment: Mapping[str, str]
 
 

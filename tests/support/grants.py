@@ -47,9 +47,9 @@ OBJECT_ACTIONS = {
 BY_URL = "s3:GetObject"
 """The action that a presigned URL permits; the function that signs the URL does not call S3."""
 METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
-"""The calls of the @connections API; a grant names the method, and no connection."""
+"""The calls of the @connections API; a grant names the method, but no connection."""
 ANY = "any"
-"""The resource of actions without one in the template: a text message, an email."""
+"""The resource of sending a text message or an email, which has none in the template."""
 
 
 class Use(NamedTuple):

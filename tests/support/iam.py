@@ -88,7 +88,7 @@ def resolve_values(stage: str) -> Values:
 
 
 type Requests = Mapping[str, Sequence[str]]
-"""Resources by the action that is called on each."""
+"""The resources on which each action is called, by action."""
 
 
 def evaluate(

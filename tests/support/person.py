@@ -24,7 +24,7 @@ from tests.support.standins import Stripe
 PASSWORD = "correct horse battery"
 OTHER_PASSWORD = "staple staple staple"
 PROOF = {"currentPassword": PASSWORD}
-"""A fresh proof by the password of `Person.sign_up`."""
+"""A fresh proof: the password of `Person.sign_up`."""
 
 
 def new_email() -> Identity:

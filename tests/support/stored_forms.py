@@ -52,7 +52,7 @@ TEXTS = (
         unproven="ab",
     ),
 )
-"""A value of each struct that is stored as JSON, without any default."""
+"""One value of each struct that is stored as JSON; no field has its default."""
 
 
 def models() -> dict[str, type[Table]]:

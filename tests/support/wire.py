@@ -28,9 +28,9 @@ PUT, UPDATE, DELETE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.Delet
 TRANSACT, BATCH_WRITE = "dynamodb.TransactWriteItems", "dynamodb.BatchWriteItem"
 SEND, RECEIVE = "sqs.SendMessage", "sqs.ReceiveMessage"
 HIDE = "sqs.ChangeMessageVisibilityBatch"
-"""Called by the worker's thread `HIDES` at the beginning and every eight seconds."""
+"""The call that the worker's thread `HIDES` makes at the beginning and every eight seconds."""
 SECRET = "ssm.GetParameter"
-"""Called once per sandbox, and again after minutes."""
+"""The call that a sandbox makes once per secret, and again after minutes."""
 
 SHORT_PAUSES = 358_411
 """A seed of `random` that makes the pause before a second try almost zero."""
@@ -95,7 +95,7 @@ class Wire:
         self._late: list[Request] = []
         self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.copies: dict[tuple[str, str], str] = {}
-        """The copy of a table for queries of a lagging index, by table and index."""
+        """The table's copy that answers the queries of a lagging index, by table and index."""
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
         self.has_queued = False

@@ -18,14 +18,14 @@ from tests.bench.cost.model import MILLION, PRICES, memory_of
 from tests.support.template import FUNCTIONS, TEMPLATE, mappings_of, of_type, routes_of
 
 DAY = 86_400
-"""Seconds."""
+"""The seconds of a day."""
 CONCURRENCY = 1_000
 """The default number of functions that an AWS account runs at once."""
 INSTRUCTION_LENGTH = int(get_args(Instruction.__value__)[1].max_length)
 PAGE, READ_UNIT, WRITE_UNIT = 1024 * 1024, 4096, 1024
 """Bytes of the largest query, and of DynamoDB's read and write units."""
 INVOCATIONS = 2 + int(PRICES["assumed"]["polls"])
-"""The functions that serve a prompt: the request that sends it, the polls, the worker."""
+"""The invocations for one prompt: the request that sends the prompt, the polls, the worker."""
 LONGEST = "\U0001f600"
 """A character with the most bytes in UTF-8, and therefore with the most estimated tokens."""
 
