@@ -147,7 +147,7 @@ class Bench:
         )
 
     def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
-        """Queue many prompts of one room, then one of each other room; time the other rooms."""
+        """Queue many prompts of one room, then one of each other room; time the others' replies."""
         big, others = _room(), [_room() for _ in range(singles)]
         self.fill([big], of_the_room)
         self.fill(others, 1)

@@ -80,7 +80,7 @@ def _act(name: str) -> dict[str, Any]:
 
 
 def _sent_codes(purpose: codes.Purpose) -> list[Item]:
-    """Return a list of sent codes that has one code, for this purpose."""
+    """Return a list of sent codes: one code for this purpose."""
     return [
         {
             "challenge": CHALLENGE,

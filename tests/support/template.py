@@ -35,7 +35,7 @@ def folder_of(function: str) -> str:
 
 
 def events_of(function: str, kind: str) -> list[Properties]:
-    """Return the properties of those events of a function that have this type."""
+    """Return the properties of a function's events that have this type."""
     events = FUNCTIONS[function].get("Events", {}).values()
     return [event["Properties"] for event in events if event["Type"] == kind]
 
