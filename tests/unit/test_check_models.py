@@ -53,7 +53,7 @@ def test_the_model_check_fails_and_names_a_model_that_is_not_served(
     assert "gemini-3.7-flash         pro, not served to this key\n" in printed.out
     assert (
         printed.err
-        == "Rooms may choose gemini-3.7-flash, which Google does not serve to this key.\n"
+        == "Rooms may choose gemini-3.7-flash, which Google does not serve to this API key.\n"
     )
 
 

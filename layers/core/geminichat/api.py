@@ -2,8 +2,8 @@
 
 `@endpoint` authenticates the caller unless `public=True`. It turns an AppError into problem+json
 (RFC 9457), and any other exception into a 500 that tells the caller only the request id. `within`
-is the most seconds that all network calls of a request may take together. Without it, the deadlines
-of single calls could add up to more than a caller waits.
+limits the total seconds of a request's network calls. Without `within`, the deadlines of single calls
+could add up to more time than a caller waits.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -253,7 +253,7 @@ def _gzip(text: str) -> bytes:
 
 
 def add_etag[T](response: Response[T], request: Request) -> Response[T]:
-    """Return the response with an ETag, or a 304 if `If-None-Match` has it (RFC 9110, 13.1.2)."""
+    """Return the response with an ETag, or a 304 if `If-None-Match` names it (RFC 9110, 13.1.2)."""
     if response.body is None:
         etag = _etag(msgspec.json.encode(response.data))
     else:

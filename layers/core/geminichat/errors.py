@@ -228,8 +228,8 @@ class IdentityTaken(Conflict):
 
     code = "identity-taken"
     detail = (
-        "This identity already belongs to an account. If the account is yours, log in with its "
-        "password or with a code from POST /auth/send-otp."
+        "This email address or mobile number already belongs to an account. If the account is "
+        "yours, log in with its password or with a code from POST /auth/send-otp."
     )
 
 
@@ -296,7 +296,7 @@ class RoomTooLong(Conflict):
     """The room is too long to fork up to this message."""
 
     code = "room-too-long"
-    detail = "A fork copies at most 2,000 messages of 4 MB together. Fork at an earlier message."
+    detail = "A fork copies at most 2,000 messages and at most 4 MB. Fork at an earlier message."
 
 
 class TooManyRooms(Conflict):

@@ -17,7 +17,7 @@ NAMESPACE = "geminichat"
 
 
 class Values(TypedDict, total=False):
-    """The metrics: seconds if the name ends in Seconds, percent if in Share, otherwise counts."""
+    """The metrics: …Seconds are in seconds, …Share in percent, and all others are counts."""
 
     PromptsAccepted: int
     PromptsRefused: int

@@ -27,7 +27,7 @@ class NewAccount(Identified, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        """Require a password with an email, because such a sign-up sends no code."""
+        """Require a password for an email address: this kind of sign-up sends no code."""
         super().__post_init__()
         if self.email is not None and self.password is None:
             raise InvalidRequest.at({"/password": "A password is required with an email"})
@@ -189,7 +189,7 @@ def export_notice(now: datetime) -> str:
 
 
 def reset_notice(removed: Iterable[Identity]) -> str:
-    """Return the notice of a password reset; it says whether an email or a number was removed."""
+    """Return the notice of a password reset; it names the kinds of identities in `removed`."""
     notice = (
         "Your Gemini Chat password was reset with a code. If this was not you, reset it again now."
     )
@@ -202,7 +202,7 @@ def reset_notice(removed: Iterable[Identity]) -> str:
 
 
 def restoration_notice(kind: str) -> str:
-    """Return the notice that a code restored a replaced identity."""
+    """Return the notice to send after a code has restored a replaced identity."""
     return (
         f"The former {KINDS[kind]} of your Gemini Chat account was restored with a code, and its "
         "replacement was removed. If this was not you, reset your password now with "
@@ -214,7 +214,7 @@ KINDS = {"email": "email address", "mobile": "mobile number"}
 
 
 def identity_notice(kind: str, before: str | None) -> str:
-    """Return the notice that an identity was added or replaced; the earlier identities get it."""
+    """Return the notice that the earlier identities get when an identity is added or replaced."""
     name = KINDS[kind]
     if before is None:
         return (
@@ -222,6 +222,6 @@ def identity_notice(kind: str, before: str | None) -> str:
             f"password now with a code: this removes the new {name}."
         )
     return (
-        f"The {name} of your Gemini Chat account was replaced. If this was not you, log in with a "
-        f"code to the old {name} within 7 days: this restores it."
+        f"The {name} of your Gemini Chat account was replaced. If this was not you, restore it "
+        f"within 7 days: log in with a code sent to the old {name}."
     )

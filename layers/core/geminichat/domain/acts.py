@@ -12,7 +12,7 @@ from geminichat.domain.messages import REDRIVABLE
 from geminichat.errors import InvalidRequest
 
 LONGEST_GRANT = 3_660
-"""The most days of a grant; more are refused as a typing error."""
+"""The most days of a grant; a larger number is refused as a probable typo."""
 MOST_PROMPTS = 1_000
 """The most prompts that one act gives back; a larger number is refused as a probable typo."""
 
@@ -125,7 +125,7 @@ type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 
 
 class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
-    """Queue failed prompts again: those with one failure code, or with any of REDRIVABLE."""
+    """Queue failed prompts again: those with the code `failure`, or any in REDRIVABLE."""
 
     failure: str | None = None
     """The failure code."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Network(NamedTuple):
-    """A network that counts as one caller; its limits are `factor` times as high."""
+    """A network that counts as one caller; a limit's quota is multiplied by `factor`."""
 
     name: str
     prefix: str

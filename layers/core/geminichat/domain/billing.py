@@ -207,7 +207,7 @@ def count_renewing(subscriptions: Iterable[StripeSubscription]) -> int:
 def create_once[T](
     attempt: int, create: Callable[[int], T], use_up_attempt: Callable[[int], int]
 ) -> T:
-    """Create an object at Stripe under the idempotency key of an attempt, and return it.
+    """Create an object at Stripe under an attempt's idempotency key, and return the object.
 
     If Stripe has stored an error under that key, this attempt is used up: try once more with the
     key of the next attempt. Raises KeyUsedUp if Stripe has stored an error under the next key too.

@@ -39,7 +39,7 @@ MOST_SENDS = 60
 TRIES = 5
 """Tries per challenge. Without a challenge: tries per caller, identity and hour."""
 TRIES_OF_CALLER = 9
-"""Tries with challenges per caller, identity and hour."""
+"""Tries per caller, identity and hour with all challenges together."""
 TRIES_OF_DEVICE = 20
 """Tries per device token and hour."""
 WRONG_IN_A_ROW = 100
@@ -273,7 +273,7 @@ SUBJECTS: Mapping[Purpose, str] = {
 EFFECTS: Mapping[Purpose, str] = {
     Purpose.LOGIN: "{code} is your code to log in to Gemini Chat.",
     Purpose.LINK: "{code} adds this email address or mobile number to a Gemini Chat account.",
-    Purpose.CONFIRM: "{code} confirms a change of how you log in to Gemini Chat.",
+    Purpose.CONFIRM: "{code} confirms a change to your Gemini Chat account.",
     Purpose.RESET: "{code} resets your Gemini Chat password.",
 }
 CAUTION = " It expires in 10 minutes. Do not share this code."

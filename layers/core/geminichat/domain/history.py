@@ -22,8 +22,9 @@ LEAST = 4 * len(CUT)
 def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
     """Return the turns to send with a prompt, oldest first; in total at most `characters` long.
 
-    Turns that fit are sent whole, the latest first. Of the latest turn that does not fit, only
-    the end is sent. The room's latest turn gets at least half of all characters if it needs them.
+    Turns that fit are sent whole, the latest first. If turns do not fit, the latest of these turns
+    is cut and only its end is sent. The room's latest turn gets at least half of all characters if
+    it needs them.
     """
     kept: dict[int, PastTurn] = {}
     too_long: int | None = None

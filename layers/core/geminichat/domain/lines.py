@@ -2,8 +2,8 @@
 
 An edit or a regeneration hides the turns from a position on and adds its own turn at the end. An
 undo restores the previous line: it shows the hidden turns again and hides the later ones. So the
-line before a shown turn never changes, and a prompt's history follows from the hidden ranges at the
-time when the prompt was sent.
+line before a shown turn never changes. The hidden ranges at the time when a prompt was sent
+determine its history.
 """
 
 from collections.abc import Iterable, Iterator

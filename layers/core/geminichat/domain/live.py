@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 MAX_FRAME = 24 * 1024
-"""Bytes of the largest frame; API Gateway closes a connection that is sent more than 32 KB."""
+"""Bytes of the largest frame; API Gateway closes the connection if a frame exceeds 32 KB."""
 
 
 class _Frame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
@@ -64,7 +64,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A stored part of an attempt's text, which ends where the next piece begins."""
+    """A stored part of an attempt's text; the part ends where the next piece begins."""
 
     start: int
     text: str

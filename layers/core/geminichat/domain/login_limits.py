@@ -14,8 +14,9 @@ FREE_OF_DEVICE = 10
 FREE_OF_ADDRESS = 20
 """Wrong passwords per IP address, for any identity; many people may share an IP address."""
 FREE_OF_IDENTITY = 99
-"""Wrong passwords in a row per identity, from all IP addresses. After one more, the password is
-refused for a day, except from devices that have logged in before (NIST SP 800-63B, 5.2.2)."""
+"""Wrong passwords in a row per identity, from all IP addresses. After one more wrong password,
+every password is refused for a day, except from devices that have logged in before (NIST SP
+800-63B, 5.2.2)."""
 
 
 def of_stranger(identity: Identity, source: str) -> list[Pause]:
@@ -46,7 +47,7 @@ def of_stranger(identity: Identity, source: str) -> list[Pause]:
 
 
 def of_identity(identity: Identity) -> Pause:
-    """Return the limit on an identity's wrong passwords from all callers without a device token."""
+    """Return the limit for an identity on all wrong passwords sent without a device token."""
     return Pause(
         name="all passwords",
         key=f"passwords:{identity.digest}",

@@ -34,8 +34,8 @@ FINAL = frozenset({Status.ANSWERED, Status.STOPPED, Status.FAILED})
 def read_member[Member: StrEnum](kind: type[Member], stored: str) -> Member:
     """Return a stored value as a member of `kind`, or unchanged if `kind` has no such member.
 
-    A later release may have stored an unknown value. An earlier release reads that value during a
-    gradual deployment and after a rollback.
+    A newer release may have stored a value that this release does not know: both releases
+    run during a gradual deployment, and the older release runs after a rollback.
     """
     return kind(stored) if stored in kind else cast(Member, stored)
 
@@ -113,7 +113,7 @@ REPLY_TOO_LONG = Failure(
 )
 REPLY_TOO_SLOW = Failure(
     code="reply-too-slow",
-    message="The reply took longer than the time limit. Ask for a shorter one.",
+    message="The reply took longer than the time limit. Ask for a shorter reply.",
 )
 TIMED_OUT = Failure(
     code="timed-out",
@@ -238,7 +238,7 @@ class StopRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AcceptedPrompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An accepted prompt: it will be answered or fail."""
+    """An accepted prompt: it will be answered or will fail."""
 
     message_id: str
     job_id: str

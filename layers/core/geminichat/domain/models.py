@@ -53,7 +53,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return self.retires is not None and self.retires <= today
 
     def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
-        """Return `level` if the model has it, else its next higher level, else its highest level.
+        """Return `level` if the model has it, else the next higher level, else the highest.
 
         Without a level, and for a model without levels, return None: the model then decides.
         """
@@ -73,7 +73,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """The models by id, the aliases, and the most output tokens of a reply by plan."""
+    """The models by id, the aliases, and each plan's limit on a reply's output tokens."""
 
     models: Mapping[str, Model]
     aliases: Mapping[str, str]
@@ -129,8 +129,8 @@ class Catalogue(msgspec.Struct, frozen=True):
     def choose(self, name: str, plan: Plan, today: date) -> Choice:
         """Return the model that answers in a room with the model or alias `name`.
 
-        If the catalogue no longer has that model, or the plan does not include it, this is the
-        default model. If Google no longer serves the model, this is its replacement.
+        If the catalogue no longer has that model, or the plan does not include it, return the
+        default model. If Google no longer serves the model, return its replacement.
         """
         model = self.find(name)
         if model is None or plan not in self._plans_of(model, today):
@@ -156,7 +156,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         for model in self.models.values():
             if model.plans and model.id not in served:
                 found.append(
-                    f"Rooms may choose {model.id}, which Google does not serve to this key."
+                    f"Rooms may choose {model.id}, which Google does not serve to this API key."
                 )
             if model.plans and model.retires and model.retires - today <= NOTICE:
                 found.append(f"Rooms may choose {model.id}, which retires on {model.retires}.")

@@ -63,7 +63,7 @@ _SEQUENCES = [*_ROWS, *(row[::-1] for row in _ROWS), "qwertzuiop", "azertyuiop"]
 _SHORTEST_RUN = 3
 """The fewest neighbouring or equal characters that count as a run."""
 _SHORTEST_UNIT = 4
-"""A password needs at least this many characters outside of runs, and before it repeats itself."""
+"""The fewest characters that a password needs outside of runs, and before it repeats itself."""
 
 
 def _is_sequence(folded: str) -> bool:
@@ -86,7 +86,7 @@ def _is_run(text: str) -> bool:
 
 
 def _unit(text: str) -> str:
-    """Return the shortest text of which this text is a repetition; that may be the whole text."""
+    """Return the shortest text whose repetition gives this text; it may be the whole text."""
     return text[: (text + text).find(text, 1)]
 
 

@@ -7,7 +7,7 @@ from geminichat.domain import times
 
 
 class Plan(StrEnum):
-    """A user's plan: everyone has basic, pro is paid for or granted by an operator."""
+    """A user's plan: everyone has basic; users pay for pro, or an operator grants it."""
 
     BASIC = "basic"
     PRO = "pro"

@@ -1,7 +1,7 @@
 """Signing keys, and their rotation; a rotation invalidates no token.
 
-SSM holds them as JSON: `{"current": kid, "keys": {kid: base64url}}`. During a rotation there are
-two keys, and the fields `previous` and `currentFrom`: every sandbox knows the new key before a
+SSM holds the keys as JSON: `{"current": kid, "keys": {kid: base64url}}`. During a rotation there
+are two keys, and the fields `previous` and `currentFrom`: every sandbox knows the new key before a
 token is signed with it, and the old key stays until every token that it signed has expired.
 """
 
@@ -76,7 +76,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         )
 
     def removable_from(self) -> datetime | None:
-        """Return the time from which the previous key is not needed; None if there is none."""
+        """Return the time when the previous key can be removed; None if there is no such key."""
         if self.previous is None or self.current_from is None:
             return None
         return times.parse(self.current_from) + LONGEST_USE

@@ -76,8 +76,8 @@ def reserve(
 ) -> Reservation:
     """Return a reservation of the highest possible cost of a prompt.
 
-    `texts` are the prompt and the room's instruction. The history is not read: the limits on its
-    length are `history_characters` and the number of earlier turns.
+    `texts` are the prompt and the room's instruction. The history is not read: its length is
+    estimated from `history_characters` and the number of earlier turns.
     """
     turn = CONTENT_LENGTH + CHARACTERS_PER_TOKEN * choice.max_output_tokens
     history = min(history_characters, seq // 2 * turn)

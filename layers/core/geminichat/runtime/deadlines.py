@@ -11,7 +11,7 @@ _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Limit the total time of this thread's network calls in the block to `seconds`.
+    """Limit this thread's network calls in the `with` block to `seconds` in total.
 
     An outer block's deadline still applies.
     """

@@ -32,14 +32,14 @@ OUTAGES = {
     "RequestLimitExceeded",
     "ThrottlingException",
 }
-"""Error codes of failures of DynamoDB, not of the request."""
+"""Error codes that mean a failure of DynamoDB, not an invalid request."""
 
 
 class SharedConnection(Connection):
     """A PynamoDB connection that uses our AWS client; safe to use from threads.
 
     If DynamoDB is overloaded or does not answer, a call raises the error that `unavailable`
-    returns. A write may have taken effect all the same.
+    returns. Even then, a write may have taken effect.
     """
 
     def __init__(self, client: aws_client.Client, unavailable: Callable[[], Exception]) -> None:

@@ -257,7 +257,7 @@ _overlapped: ContextVar[_Overlapped[Any] | None] = ContextVar("overlapped", defa
 
 
 class _Malformed(Exception):
-    """An answer that is no HTTP/1.1 (RFC 9112), or that ends too early."""
+    """An answer that is not valid HTTP/1.1 (RFC 9112), or that ends too early."""
 
 
 class _Response:
@@ -380,7 +380,7 @@ class _DeadlineReader(io.RawIOBase):
         self._raw = sock.makefile("rb", buffering=0)
 
     def pause(self) -> None:
-        """From now on, return that nothing can be read."""
+        """Make all later reads return None, as if no data had arrived."""
         self._is_paused = True
 
     def readable(self) -> bool:
@@ -454,7 +454,7 @@ def _take_idle(address: _Address, idle: float) -> socket.socket | None:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Return whether the other side has closed an idle connection, which makes it readable."""
+    """Return whether the other side has closed an idle connection: it becomes readable then."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

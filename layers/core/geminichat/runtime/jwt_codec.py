@@ -68,7 +68,7 @@ def _verify(
 
 
 def _kid(token: str) -> str:
-    """Return the `kid` of a token without PyJWT, which would parse the whole token twice."""
+    """Return a token's `kid`. PyJWT is not used: it would parse the whole token twice."""
     header = token.partition(".")[0]
     decoded = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))
     return msgspec.json.decode(decoded, type=_Header).kid

@@ -46,7 +46,7 @@ def list_keys(user_id: str) -> list[str]:
 
 
 def announce(notice: str, user_id: str) -> None:
-    """Drop a user's cached list, and cache no list that could lack the change.
+    """Drop a user's cached list. After that, no list is cached that could lack the change.
 
     Call this before the change is written.
     """

@@ -20,7 +20,7 @@ with trimmed_imports.trim_upstash_redis():
     from upstash_redis.http import format_response, make_headers
 
 TIMEOUT = 0.5
-"""Seconds for one call; a healthy one takes a few milliseconds."""
+"""Seconds for one call; a healthy Redis answers within a few milliseconds."""
 BREAK = 5.0
 """Seconds for which no call is made after a failed call."""
 UNAVAILABLE = r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b"

@@ -3,8 +3,8 @@
 A *change notice* is stored before a change to the list is written to the table. The notice deletes
 the cached list. After that, a list is cached only if it shows the change, if the change cannot
 alter it, or if the notice has expired. A request that read the table before the notice caches
-nothing. So a cached list is never older than an answered change, even if a caller is slow or dies.
-A change without a notice, because Redis was unreachable, may be missing for ten minutes.
+nothing. So a cached list shows every change that was answered before, even if a caller is slow or
+dies. Only if Redis was unreachable, a change has no notice and may be missing for ten minutes.
 
 Only one page per user is cached: the first page with the last requested limit. A MAC protects the
 page and binds it to the user.
@@ -52,7 +52,7 @@ return 1
 
 
 class Notices(msgspec.Struct, frozen=True):
-    """The change notices that a request found in Redis, and needs to fill the cache."""
+    """The change notices that a request found in Redis; `store_rooms` needs them."""
 
     latest: str
     """The latest notice, or ""."""
@@ -71,7 +71,7 @@ def _context(user_id: str, limit: int) -> str:
 
 
 def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | None]:
-    """Return the cached first page of a user's rooms, or the notices to pass on when it is stored.
+    """Return the cached first page of a user's rooms, or the notices to pass to `store_rooms`.
 
     On a miss, the first caller gets the notices and reads the table. All other callers wait up to
     two seconds for the page that the first caller caches. Returns neither a page nor notices if
