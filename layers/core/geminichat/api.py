@@ -2,8 +2,8 @@
 
 `@endpoint` authenticates the caller unless `public=True`. It turns an AppError into problem+json
 (RFC 9457), and any other exception into a 500 that tells the caller only the request id. `within`
-limits the total seconds of a request's network calls. Without `within`, the deadlines of single calls
-could add up to more time than a caller waits.
+limits the total seconds of a request's network calls. Without `within`, the deadlines of single
+calls could add up to more time than a caller waits.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
