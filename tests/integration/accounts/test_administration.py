@@ -269,7 +269,7 @@ def test_an_invalid_act_is_refused_and_not_recorded(
         ({}, "The request is invalid. Object missing required field `prompts`."),
     ],
 )
-def test_the_refusal_of_an_act_names_the_wrong_field(
+def test_the_refusal_of_an_act_names_the_invalid_or_missing_field(
     ann: Person, wrong: dict[str, Any], message: str
 ) -> None:
     refused = operators.send(operators.new_act("give-back", ann.id, **wrong))

@@ -87,7 +87,7 @@ def sign_up_again(owner: Person) -> None:
 
 
 def add_to_an_account(owner: Person) -> None:
-    """Add the identity to an account of the owner with another identity."""
+    """Add the identity to an account that the owner already has with another identity."""
     first = Person(owner.api)
     first.prove(at=NOW)
     assert first.add_identity(owner, at=LATER).status == 200

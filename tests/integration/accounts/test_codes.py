@@ -306,7 +306,7 @@ def test_a_sign_up_is_a_502_if_its_text_message_cannot_be_sent(api: Api, wire: W
     check_problem(Person(api, new_mobile()).sign_up(), 502, "delivery-failed")
 
 
-def test_answers_show_no_code_unless_the_stage_is_for_development(
+def test_answers_show_codes_only_on_a_stage_for_development(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(UTC)

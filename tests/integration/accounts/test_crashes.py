@@ -13,7 +13,7 @@ from tests.support.stored import purge_of, record_of, users_named
 from tests.support.wire import ALWAYS, BATCH_GET, TRANSACT, UPDATE, WIRE, Died
 
 NOW = datetime.now(UTC) + timedelta(hours=3)
-"""A time after every record that these tests store with the real time."""
+"""Three hours ahead, so that every record stored at the real time is older."""
 BEFORE = NOW - timedelta(hours=2)
 LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)

@@ -298,7 +298,7 @@ def test_an_export_that_takes_longer_than_one_invocation_fails_as_too_large(
     assert archives.keys_of(ann.id) == []
 
 
-def test_an_export_message_that_is_delivered_twice_at_once_leaves_one_archive(
+def test_two_parallel_deliveries_of_an_export_job_leave_one_archive(
     ann: Person, writer: Poller
 ) -> None:
     def write_again() -> None:

@@ -82,7 +82,7 @@ def test_a_notice_by_text_message_counts_towards_the_daily_limit_of_text_message
     assert reset(ann, day + timedelta(minutes=1)) == 200
     assert '"TextsShare":[75]' in capsys.readouterr().out
     assert reset(ann, day + timedelta(minutes=2)) == 200
-    assert len(ann.messages()) == 4, "the notice was sent as the fifth text message"
+    assert len(ann.messages()) == 4, "a fifth text message was sent"
     assert '"NoticesFailed":[1]' in capsys.readouterr().out
 
 

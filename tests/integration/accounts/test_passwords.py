@@ -263,7 +263,7 @@ def test_only_six_of_thirty_parallel_wrong_passwords_are_compared(api: Api) -> N
     check_problem(ann.log_in(), 429, "too-many-requests")
 
 
-def test_a_right_password_gets_the_same_429_as_a_wrong_one_if_others_reach_the_limit(
+def test_a_right_password_gets_the_same_429_as_a_wrong_one_if_other_callers_reach_the_limit(
     api: Api, wire: Wire
 ) -> None:
     ann = Person(api)

@@ -37,7 +37,7 @@ def new_proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
 
 
 def new_with_two_identities(api: Api) -> tuple[Person, Person]:
-    """Return a new account with two identities as two persons, one for each identity."""
+    """Return two persons, one for each identity of the same new account."""
     email, mobile = new_proven(api), Person(api, new_mobile())
     assert add(email, mobile).status == 200
     return email, mobile

@@ -28,7 +28,7 @@ STRANGERS = "the stranger's password"
 
 
 def add_two_hours() -> datetime:
-    """Return the time in two hours, when an unproven sign-up from now is no longer in use."""
+    """Return the time in two hours, when a sign-up made now no longer counts as in use."""
     return datetime.now(UTC) + timedelta(hours=2)
 
 
@@ -137,7 +137,7 @@ def test_a_user_can_log_in_by_code_with_an_expired_token_of_another_account(
 
 @either
 @pytest.mark.parametrize("holds", ["an ended session", "another account's token"])
-def test_a_proof_with_the_token_of_another_account_or_ended_session_creates_an_account(
+def test_a_proof_with_the_token_of_another_account_or_of_an_ended_session_creates_an_account(
     api: Api, new: New, holds: str
 ) -> None:
     stranger, owner = Person(api, identity := new()), Person(api, identity)
@@ -211,7 +211,7 @@ def test_a_proof_during_a_strangers_sign_up_keeps_the_owner_logged_in(api: Api) 
         assert someone.me(owner.data["token"]).data["emailVerified"] is True
 
 
-def test_a_sign_up_with_only_a_number_returns_no_tokens_and_sends_a_code(api: Api) -> None:
+def test_a_sign_up_with_only_a_mobile_number_returns_no_tokens_and_sends_a_code(api: Api) -> None:
     ann = Person(api, new_mobile())
     reply = ann.sign_up(None)
     assert reply.status == 201
@@ -221,7 +221,9 @@ def test_a_sign_up_with_only_a_number_returns_no_tokens_and_sends_a_code(api: Ap
     assert ann.verify(ann.code()).data["user"]["id"] == reply.data["user"]["id"]
 
 
-def test_a_sign_up_with_a_number_and_a_password_returns_tokens_and_sends_a_code(api: Api) -> None:
+def test_a_sign_up_with_a_mobile_number_and_a_password_returns_tokens_and_sends_a_code(
+    api: Api,
+) -> None:
     ann = Person(api, new_mobile())
     reply = ann.sign_up(PASSWORD)
     assert ann.me(reply.data["token"]).data == reply.data["user"]

@@ -123,7 +123,7 @@ def test_a_purge_deletes_every_item_of_a_user_and_the_customer_at_stripe(
 ) -> None:
     user, room = new_full_user(api, stripe)
     customer_id = user.customer_id()
-    assert len(list_items(user, room)) == 12, "the user has no item of some kind"
+    assert len(list_items(user, room)) == 12, "a kind of item is missing"
     reply = delete(user)
     assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
     assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
@@ -256,7 +256,7 @@ HOLDERS = {
 
 
 def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, google: StandIn) -> None:
-    """Leave a prompt with pieces of an unfinished reply, a dead letter and a queued prompt."""
+    """Leave a queued prompt, a dead letter, and a prompt with pieces of an unfinished reply."""
     live.open_connection(user.id, "c2", user.session_id, "another nonce", datetime.now(UTC))
     google.fault("answer", events=[piece(f"{canary} ")] * 10, pause=0.25, match="slowly")
     cut_off = user.ask(user.open_room(canary), f"{canary} slowly")

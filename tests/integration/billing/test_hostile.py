@@ -24,7 +24,7 @@ def create_customer(stripe: Stripe, **metadata: str) -> str:
 
 
 def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
-    """Subscribe a customer without the API; return the type of each new event by event id."""
+    """Subscribe a customer without the API; return each new event's id and type."""
     form = {
         "mode": "subscription",
         "customer": customer_id,

@@ -42,7 +42,7 @@ class Life:
         subscriptions.store_customer(self.user_id, self.customer)
 
     def change(self, move: str) -> dict[str, str]:
-        """Change the subscription at Stripe; return the type of each new event by event id."""
+        """Change the subscription at Stripe; return each new event's id and type."""
         if move != "pay":
             return self.stripe.move(self.subscription, move)
         session = self._post(
@@ -104,7 +104,7 @@ def replay(
     again: int,
     before_each: Callable[[int], None] = lambda _place: None,
 ) -> None:
-    """Deliver a story's events in an order, and the event at place `again` three times.
+    """Deliver the story's events in `order`; deliver the event at place `again` three times.
 
     `before_each` is called with the place of each delivery, and finally with the number of events.
     """
@@ -162,7 +162,7 @@ def test_the_stored_state_equals_the_state_at_stripe_after_mixed_events_of_two_s
 def replay_with_grant(
     api: Api, stripe: Stripe, order: Sequence[int], changes: Collection[int]
 ) -> None:
-    """Replay the events, and grant or revoke pro in turn before the places in `changes`.
+    """Replay the events, and before each place in `changes` grant pro or revoke the grant.
 
     At every place, check that no event has changed the grant, and that the plan is pro if the grant
     or the subscription gives pro.

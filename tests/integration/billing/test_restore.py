@@ -41,13 +41,13 @@ class Past:
         self._items = {name: list(scan(name)) for name in self._names.values()}
 
     def restore(self, *tables: str, dry_run: bool = False) -> dict[str, tuple[int, int, int]]:
-        """Restore the tables, by default all with lasting data; return each table's differences."""
+        """Restore tables (by default all with lasting data); return the differences per table."""
         chosen = choose(self._names, tables)
         found = restore(list(chosen.values()), self.moment, print, dry_run=dry_run)
         return {table: found[name] for table, name in chosen.items() if any(found[name])}
 
     def replace_items(self, parsed: Any, **_: Any) -> None:
-        """Give a restored copy of a table the remembered items."""
+        """Replace the items of a restored copy with the remembered items."""
         if "TableDescription" not in parsed:
             return
         name = parsed["TableDescription"]["TableName"]
@@ -182,7 +182,7 @@ def test_the_tables_to_restore_are_chosen_by_logical_id() -> None:
         choose(names, ["Usage"])
 
 
-def test_the_time_to_restore_must_have_a_time_zone() -> None:
+def test_a_restore_refuses_a_time_without_a_time_zone() -> None:
     assert parse_moment("2026-11-25T13:00:00+01:00") == datetime(2026, 11, 25, 12, tzinfo=UTC)
     for text, why in (("2026-11-25T12:00:00", "needs a zone"), ("noon", "is not a time")):
         with pytest.raises(ArgumentTypeError, match=why):

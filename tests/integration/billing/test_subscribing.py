@@ -129,7 +129,9 @@ def test_a_user_without_a_proven_identity_cannot_subscribe(api: Api, stripe: Str
     assert stripe.requests() == []
 
 
-def test_checkout_does_not_ask_for_a_verified_email_address(payer: Person) -> None:
+def test_checkout_uses_the_verified_email_address_and_does_not_ask_for_another(
+    payer: Person,
+) -> None:
     page = payer.checkout().data["url"]
     [customer] = payer.customers()
     assert customer["email"] == payer.identity.value

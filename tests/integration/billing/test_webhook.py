@@ -272,7 +272,9 @@ def test_pro_ends_when_a_subscription_is_paused_and_begins_again_when_it_is_resu
     assert subscriber.change("resume") == "pro"
 
 
-def test_pro_ends_with_the_paid_period_while_collection_is_paused(subscriber: Person) -> None:
+def test_pro_ends_with_the_paid_period_while_payment_collection_is_paused(
+    subscriber: Person,
+) -> None:
     subscriber.change("pause-collection")
     paid_until = subscriber.period_end()
     assert subscriber.plan(paid_until - timedelta(seconds=1)) == "pro"

@@ -133,7 +133,7 @@ def test_answering_a_prompt_that_nobody_watches_takes_at_most_four_table_calls(
 
 
 def add_hide(made: Calls, *calls: str) -> list[str]:
-    """Return the calls with HIDE inserted at the position that it has in `made`."""
+    """Return the calls plus HIDE, at the position where `made` has HIDE."""
     found = list(calls)
     found.insert(made.aws.index(HIDE), HIDE)
     return found

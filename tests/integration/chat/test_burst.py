@@ -26,7 +26,7 @@ NEXT = NOON + WINDOW
 
 
 def check_refusal(reply: Reply, at: datetime, most: int = MOST, others: str = "") -> None:
-    """Check that a reply is a 429 until the end of the window."""
+    """Check that the reply is a 429 that asks to wait until the window ends."""
     ends = NEXT if at < NEXT else NEXT + WINDOW
     left = -(-(ends - at) // timedelta(seconds=1))
     assert reply.status == 429, reply.text

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.both_engines
 ITEM_LIMIT = 400 * 1024
 """Bytes of an item with its attribute names (DynamoDB's documentation, "Quotas")."""
 SIZE, MANY = 60_000, 40
-"""Bytes of a message, and messages of a room that is three pages of a megabyte long."""
+"""The bytes of a message, and the number of messages that fill three pages of a megabyte."""
 
 
 @pytest.fixture

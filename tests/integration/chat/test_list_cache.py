@@ -159,7 +159,7 @@ def test_a_room_list_is_cached_only_after_both_of_two_pending_changes(basic_user
     assert list_rooms(basic_user) == ("hit", ["1", "Two"])
 
 
-def test_a_pending_new_room_prevents_caching_only_for_pages_that_would_show_the_room(
+def test_only_pages_that_would_show_a_pending_new_room_are_not_cached(
     basic_user: Person,
 ) -> None:
     for number in range(3):

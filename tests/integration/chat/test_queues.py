@@ -17,7 +17,7 @@ PRO_QUEUE = "ProPromptsQueue"
 
 @pytest.fixture
 def pollers(values: Values) -> dict[str, Poller]:
-    """A poller per prompt queue, by the queue's logical id."""
+    """One poller for each prompt queue; its key is the queue's logical id."""
     return {name: Poller([values.refs[name]], "GeminiWorker") for name in PROMPT_QUEUES}
 
 

@@ -20,7 +20,7 @@ from tests.support.wire import BATCH_GET, Wire
 
 
 def check_refusal(reply: Reply, at: datetime) -> None:
-    """Check that a reply is a 429 until midnight."""
+    """Check that the reply is a 429 that asks to wait until midnight."""
     seconds = round((MIDNIGHT - at).total_seconds())
     resets_at = MIDNIGHT.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     assert reply.status == 429, reply.text

@@ -159,7 +159,7 @@ def test_a_retried_prompt_that_fails_again_is_redriven_once(
 
 
 @pytest.mark.usefixtures("failed_prompt")
-def test_an_operator_chooses_the_prompts_to_redrive_by_time_and_reason_of_the_failure(
+def test_an_operator_can_limit_a_redrive_to_the_last_hours_or_to_one_failure_reason(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("error", status=403, match="billing")

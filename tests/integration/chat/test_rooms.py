@@ -45,7 +45,7 @@ def test_a_deleted_room_allows_exactly_one_new_room(basic_user: Person) -> None:
     check_problem(create(basic_user), 409, "too-many-rooms")
 
 
-def test_a_new_room_reads_the_plan_only_at_the_limit_of_the_basic_plan(
+def test_creating_a_room_reads_the_plan_only_at_the_limit_of_the_basic_plan(
     pro_user: Person, wire: Wire
 ) -> None:
     for _ in range(3):

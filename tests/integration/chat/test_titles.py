@@ -192,7 +192,7 @@ def test_a_generated_title_does_not_replace_a_rename_during_its_generation(
 
 
 def race(user: Person, worker: Poller, titler: Poller, after: float) -> str:
-    """Rename a room `after` seconds after its title job has started; return the final title."""
+    """Start a room's title job, rename the room `after` seconds later; return the final title."""
     room = user.open_room()
     user.ask(room, PROMPT)
     worker.drain()

@@ -500,7 +500,7 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
         ({"kind": "finish", "reason": "MAX_TOKENS"}, 1, "reply-too-long", 1, 0),
     ],
 )
-def test_each_error_of_gemini_has_its_number_of_attempts_and_its_error_code(
+def test_each_error_of_gemini_leads_to_the_expected_attempts_and_error_code(
     fault: dict[str, Any],
     attempts: int,
     code: str,
@@ -545,7 +545,7 @@ def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
 def test_an_answer_may_take_longer_than_the_limit_of_silence(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limits are those of the template, 60 times shorter."""
+    """The limits are 60 times shorter than in the template."""
     monkeypatch.setenv("GEMINI_SILENCE", "1")
     monkeypatch.setenv("GEMINI_TIMEOUT", "3")
     google.fault("answer", events=[HALF] * 9 + [DONE], pause=0.25)

@@ -82,7 +82,7 @@ def test_a_user_has_eight_connections_after_sixteen_are_opened_at_once(ann: Pers
     assert len({one for each in closed for one in each}) == 16 - MOST_CONNECTIONS
 
 
-def test_opening_a_connection_removes_and_returns_those_that_have_expired(ann: Person) -> None:
+def test_opening_a_connection_removes_and_returns_expired_connections(ann: Person) -> None:
     old, new = new_id(), new_id()
     open_connection(ann, old)
     assert open_connection(ann, new, NOW + timedelta(minutes=16)) == (old,)

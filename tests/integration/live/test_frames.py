@@ -40,7 +40,7 @@ def room(ann: Person) -> str:
 
 
 def connect(person: Person, ago: timedelta = timedelta(0)) -> str:
-    """Open a connection that is `ago` old, and return its id."""
+    """Store a connection that was opened `ago` before now, and return its id."""
     connection_id = secrets.token_urlsafe(10) + "="
     opened = datetime.now(UTC) - ago
     live.open_connection(person.id, connection_id, person.session_id, secrets.token_hex(8), opened)
@@ -65,9 +65,7 @@ def test_a_reply_that_nobody_watches_causes_no_pieces_and_no_posts(
     _, seconds = answer(ann, room, google, worker)
     calls = wire.calls()
     assert calls.count(PUT) == 0
-    assert calls.count(TRANSACT) == 2, (
-        "the prompt caused more transactions than its start and its end"
-    )
+    assert calls.count(TRANSACT) == 2, "the prompt did not take exactly two transactions"
     assert connections.posted == []
     reads = wire.calls(about=(live.Live.table_name(),))
     assert 2 <= reads.count(BATCH_GET) <= seconds + 2, (
@@ -79,7 +77,7 @@ def test_a_reply_that_nobody_watches_causes_no_pieces_and_no_posts(
 def watched_reply(
     ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire, connections: Connections
 ) -> tuple[str, Connections, list[str]]:
-    """A connection that watched a reply of 2.5 seconds, the posts to it, and the calls to AWS."""
+    """A reply of 2.5 seconds that a connection watched: the connection, posts and AWS calls."""
     connection = connect(ann)
     wire.reset()
     answer(ann, room, google, worker)
@@ -259,7 +257,7 @@ SAID = {
     "not stored": "attempt failed",
     "titled": "prompt answered",
 }
-"""Ways in which a reply ends, and a line that the log then has."""
+"""The ways in which a reply ends, each with a text that the log has then."""
 
 
 def test_no_ticket_and_no_token_and_no_reply_is_logged(
