@@ -1,4 +1,4 @@
-"""The error that commands raise, and the lookup of a function's name for commands."""
+"""Shared by all commands: their error, and the lookup of a function's name."""
 
 from collections.abc import Mapping
 

@@ -26,7 +26,7 @@ class Line:
 
 
 def parse(entries: Iterable[tuple[datetime, str]]) -> Iterator[Line]:
-    """Yield the entries that functions wrote, without Lambda's own lines and metrics."""
+    """Yield the entries that functions wrote, without metrics and without Lambda's lines."""
     for at, message in entries:
         if not FRAME.match(message) and METRICS not in message:
             yield _line(at, message)

@@ -218,7 +218,7 @@ def write_wrapper(executable: Path) -> Path:
 
 
 def uv_settings() -> dict[str, str]:
-    """Return uv's variables for the settings in pip's files and in PIP_* variables."""
+    """Return pip's settings, from its files and PIP_* variables, as variables for uv."""
     pip: dict[str, str] = {}
     parser = configparser.RawConfigParser()
     files = [os.path.expanduser(name) for name in PIP_CONFIGURATIONS]

@@ -38,7 +38,7 @@ def load(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
 
 
 def settings(template: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment variables of all functions by name, with the global variables."""
+    """Return all environment variables of Globals and of the functions, by variable name."""
     resources = template["Resources"].values()
     functions = [one["Properties"] for one in resources if one["Type"] == FUNCTION]
     declared: dict[str, Any] = {}

@@ -40,7 +40,10 @@ def chat(url: str, email: str | None, password: str | None) -> None:
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
-    """Send a prompt and show the reply; return the rest that is to be printed, or an error."""
+    """Send a prompt and show its reply; return the text that is still to be printed.
+
+    This text is the rest of the reply, or the reason why there is no reply.
+    """
     try:
         try:
             sent = api.send(room, prompt)
@@ -83,9 +86,9 @@ class Shown:
 
 
 async def _watch(api: Api, room: str, message: str, shown: Shown) -> Json:
-    """Show a reply while it is generated, and return the final prompt; Ctrl-C stops the reply.
+    """Show a reply while it is generated; return the prompt in its final state.
 
-    Raises TimeoutError, Unreachable.
+    Ctrl-C stops the reply. Raises TimeoutError, Unreachable.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, lambda: stops.append(loop.run_in_executor(None, stop)))

@@ -27,7 +27,7 @@ class DataFolder:
 
     @property
     def ports(self) -> Path:
-        """The file with the last run's ports, used again so that stored URLs stay valid."""
+        """The last run's ports; the next run uses the same ports, so stored URLs stay valid."""
         return self.data / "ports.json"
 
     @property

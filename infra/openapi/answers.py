@@ -23,11 +23,11 @@ class Answers:
     query: tuple[str, ...] = ()
     request_headers: tuple[str, ...] = ()
     content_types: tuple[str, ...] = ()
-    """The content types of an answer's body that is not the usual envelope."""
+    """The content types of an answer without the usual envelope."""
     extensions: Mapping[str, Json] = field(default_factory=dict)
-    """Schemas of further fields in the envelope, next to `data`, by name."""
+    """Schemas of the envelope's additional fields, by field name."""
     raw_body: bool = False
-    """Whether the handler uses the bytes of the request's body without parsing them."""
+    """Whether the endpoint needs the exact bytes of the request's body, to verify a signature."""
 
 
 LIMITS = ("RateLimit", "RateLimit-Policy")

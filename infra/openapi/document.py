@@ -276,7 +276,7 @@ def _union(schema: Json) -> Json:
 
 
 def _narrow(field: Json, to: Json) -> Json:
-    """Return the union member with the type of `to`, or the field itself if there is none."""
+    """Return the member of the field's `anyOf` with the type of `to`; without one, the field."""
     members = field.get("anyOf", [])
     return next((one for one in members if one.get("type") == to.get("type")), field)
 
@@ -293,7 +293,7 @@ def _describe_default(field: Json) -> None:
 
 
 def _require_defaults(schema: Json) -> None:
-    """Mark an answer's fields that have a default as required: every answer has these fields."""
+    """Require the fields with defaults, because every answer has these fields."""
     always = {name for name, field in schema["properties"].items() if "default" in field}
     schema["required"] = [
         name for name in schema["properties"] if name in always | {*schema["required"]}
@@ -303,7 +303,7 @@ def _require_defaults(schema: Json) -> None:
 
 
 def _descriptions(struct: type) -> dict[str, str]:
-    """Return the docstrings below a struct's fields, by the fields' names in JSON."""
+    """Return the docstring of each field of a struct, by the field's name in JSON."""
     wire = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     found: dict[str, str] = {}
     for owner in reversed(struct.__mro__):

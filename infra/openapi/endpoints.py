@@ -71,7 +71,7 @@ class Endpoint:
 
     @cached_property
     def body(self) -> tuple[type, bool] | None:
-        """The struct of the request's body, and whether it is optional; None without a body."""
+        """The struct of the request's body, and whether the body is optional; or None."""
         found = BODY.search(self._code)
         if not found and "request.body(" in self._code:
             raise LookupError(f"functions/{self.name}/app.py: write request.body(TheStruct)")

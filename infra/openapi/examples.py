@@ -400,7 +400,9 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ("webhook_", InvalidRequest("The request body is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts live-mode events only.")),
 ]
-"""Example texts of errors that have no standard text, each with the prefix of its folders."""
+"""Examples of errors without a standard text.
+
+An example applies to the functions whose folder names begin with the string before it."""
 
 READS_REFUSAL = TooManyRequests(
     f"At most {READS} GET requests are answered per minute. Try again in 9 s."

@@ -17,7 +17,7 @@ type Json = dict[str, Any]
 
 
 def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
-    """Return the name and the response for each error status; the name joins the errors' codes.
+    """Return the response for each error status, and its name: the joined codes of the errors.
 
     Raises LookupError if an error has no example.
     """

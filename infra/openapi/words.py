@@ -20,8 +20,8 @@ Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan
   `message` (= `detail`) serve clients that read the envelope. After an unexpected error, the answer
   is a 500 that contains only the request's id.
 - **Tokens**: send the access token as `Authorization: Bearer …`. It is valid for 15 minutes; a
-  refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). A second use ends
-  the session, except within 20 seconds, when the same pair is returned. A session ends after 90
+  refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). A second use
+  returns the same pair within 20 seconds; later it ends the session. A session ends after 90
   days. A `deviceToken` does not log in. Send the `deviceToken` with a login or with a request for a
   code: if strangers have used up a limit, this limit does not apply to a device that has logged in
   before.
@@ -188,7 +188,7 @@ RAW_BODY: dict[str, Any] = {
     "description": "A Stripe event, exactly as Stripe signed it.",
     "content": {"application/json": {"schema": {"type": "object"}}},
 }
-"""The description of a body that the handler uses unchanged."""
+"""The request body of Stripe's webhook, for the OpenAPI document."""
 
 ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {
@@ -254,7 +254,7 @@ STATUSES = {
 
 
 def headers(names: Iterable[str]) -> dict[str, Any]:
-    """Return references to the headers with these names (in any case), by name."""
+    """Return a reference to each of these headers, by name; upper and lower case are equal."""
     lower = {name.lower() for name in names}
     return {
         name: {"$ref": f"#/components/headers/{name}"}

@@ -130,7 +130,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     redrive.add_argument("--hours", type=float, default=24, help="hours to look back (default: 24)")
     redrive.add_argument("--reason", required=True, help="the reason, which is never deleted")
     redrive.add_argument("--dry-run", action="store_true", help="only print what would happen")
-    audit = add("audit", "list the acts on a user, or of a day", list_acts, describe_acts)
+    audit = add("audit", "list the acts on a user, or all acts of a day", list_acts, describe_acts)
     audit.add_argument("user", nargs="?", help="a user (default: all acts of --day)")
     audit.add_argument("--day", type=day_of, metavar="DATE", help="a UTC day (default: today)")
     return known

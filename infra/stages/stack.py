@@ -27,7 +27,7 @@ STUCK = ("DELETE_FAILED", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
 
 
 def status(stacks: "CloudFormationClient", name: str) -> str | None:
-    """Return the state of a stack, or None if the stack does not exist or only has a change set."""
+    """Return the state of a stack; None if it does not exist, or has only a change set."""
     try:
         [stack] = stacks.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:

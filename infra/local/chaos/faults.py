@@ -78,7 +78,7 @@ class Faults:
         self._cards = [card for card in cards if card[0] not in spared]
 
     async def run(self, until: float) -> None:
-        """Cause all faults in a random order, repeatedly, until a time on the monotonic clock."""
+        """Cause every fault in random order, and start again, until `until` (monotonic time)."""
         due = time.monotonic()
         gap = min(self._gap, (until - due) / (len(self._cards) + 1))
         while True:
@@ -120,7 +120,7 @@ class Faults:
         return lambda _: asyncio.to_thread(processes.kill_function, self._stack, logical_id)
 
     async def _lose_events(self, _choose: random.Random) -> None:
-        """Hold back Stripe's events for one second; these events are never delivered."""
+        """Lose every event that Stripe creates within one second."""
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": True})
         await asyncio.sleep(1)
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})

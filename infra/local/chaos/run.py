@@ -96,7 +96,7 @@ async def chaos(
 
 
 async def _wait_for_first_prompt(world: World, deadline: float) -> None:
-    """Wait until a prompt is accepted, so the functions run, or until the deadline."""
+    """Wait until the first prompt is accepted or the deadline has passed."""
     while not any(prompt.id for user in world.people for prompt in user.prompts):
         if time.monotonic() > deadline:
             return

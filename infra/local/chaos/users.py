@@ -32,7 +32,7 @@ class Prompt:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the prompt was accepted, and the user has not seen that it ended."""
+        """Whether the prompt was accepted and, as far as the user knows, has not ended."""
         return bool(self.id) and self.status not in FINAL
 
 
@@ -132,7 +132,7 @@ class User:
                 self.subscription = paid.json()["subscription"] or self.subscription
 
     async def cancel(self, choose: random.Random) -> None:
-        """Cancel or resume the subscription by the API, or end the subscription at Stripe."""
+        """Cancel or resume the subscription through the API, or end the subscription at Stripe."""
         path = choose.choice(["/subscription/cancel", "/subscription/resume", "at Stripe"])
         if path != "at Stripe":
             await self.request("POST", path)

@@ -23,7 +23,7 @@ LONGEST_ERROR = 400
 
 FINGERPRINT = BUILD / "fingerprint"
 MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
-"""The wheels' platform for each architecture, for a build on macOS (layers/build/build.py)."""
+"""For a build on macOS: the platform of the wheels per architecture (layers/build/build.py)."""
 
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/requirements/*.txt"]
 LEFT_OUT = "__pycache__"

@@ -40,7 +40,7 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the routes of an OpenAPI document, each with its function's or alias's logical id."""
+    """Return an OpenAPI document's routes, each with the logical id of its function or alias."""
     routes = {}
     for path, methods in body["paths"].items():
         for method, operation in methods.items():

@@ -64,7 +64,7 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
 def bridge_address(config: str) -> str:
     """Return the engine's IP address on a network with this configuration (JSON).
 
-    An older engine does not name its IP address: it is always the first address of the subnet.
+    An older engine does not report its IP address, but always has the subnet's first address.
     Raises CommandError if there is no IPv4 address.
     """
     for network in json.loads(config) or []:
@@ -102,8 +102,7 @@ def _docker(*arguments: str) -> str:
         )
     except FileNotFoundError as error:
         raise CommandError(
-            "Docker is not installed. `sam local` runs functions in its containers; "
-            "`make up` does not need it."
+            "Docker is not installed. `sam local` needs Docker; `make up` does not need it."
         ) from error
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"Docker did not answer within {ANSWER_TIMEOUT:.0f} s.") from error

@@ -333,7 +333,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def function_of(process: str) -> str:
-    """Return the name of a function's folder from its process's folder, or ""."""
+    """Return the folder name in functions/ for the folder name of a process, or ""."""
     found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names admin functions
     return re.sub(r"(?<=.)([A-Z])", r"_\1", found[1]).lower().replace("-", "_") if found else ""
 

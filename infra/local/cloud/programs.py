@@ -73,7 +73,7 @@ class Program:
             await self._process.wait()
 
     def last_line(self) -> str:
-        """Return the last line of the log that is not empty."""
+        """Return the log's last line that is not empty."""
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 

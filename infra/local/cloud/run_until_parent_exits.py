@@ -1,4 +1,6 @@
-"""Run a command that ends with its parent: `python run_until_parent_exits.py COMMAND...`.
+"""Run a command, and stop it when our parent process ends.
+
+    python run_until_parent_exits.py COMMAND...
 
 The command gets its own process group. Our standard input ends when the parent closes it or dies.
 Then the command receives SIGTERM, and SIGKILL after a grace period. At the end, the remaining

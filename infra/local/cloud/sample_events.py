@@ -4,7 +4,7 @@ The route is read from the template. The OpenAPI document says whether a request
 sample_events.toml has everything else.
 
 A placeholder stands for a value such as a token or a room's id. The running system creates the
-value when it is first needed. The request has the current time.
+value when it is first needed. An event of an HTTP request also gets the current time.
 """
 
 import functools

@@ -57,7 +57,7 @@ class Faults:
         self._pending: list[Fault] = []
 
     def add(self, spec: Any) -> None:
-        """Add a posted fault or list of faults. Raises BadFault and adds none if any is invalid."""
+        """Add a fault or a list; if one is invalid, add nothing. Raises BadFault."""
         specs = spec if isinstance(spec, list) else [spec]
         self._pending += [self._parse(one) for one in specs]
 

@@ -4,17 +4,16 @@ The reply follows from the request, so a test can compute the reply (`reply_to`)
 
     You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)
 
-`turn` is the number of the user's messages in the request, `before that` the user's message before
-the last message, and `told` the system instruction. `before that` and `told` are left out if the
-request has none. If the instruction begins with "Title", the reply is a title with the first three
-words of the prompt: `Chat about What is a`. Four characters count as one token, and
-`maxOutputTokens` cuts off a longer reply.
+`turn` counts the user's messages in the request. `before that` is the user's previous message, and
+`told` is the system instruction; each is left out if the request has none. If the instruction
+begins with "Title", the reply is a title with the first three words of the prompt: `Chat about What
+is a`. Four characters count as one token, and `maxOutputTokens` cuts off a longer reply.
 
 A request that names a thinking level is billed for thoughts (`THOUGHTS`) as at Google: the
 thoughts count in totalTokenCount, and towards maxOutputTokens.
 
-Faults (see faults.py; `match` is searched in the last user message; any fault may have a `model`,
-and then applies only to the models with an id that begins with `model`):
+Faults (see faults.py; `match` is searched in the last user message; a fault with `model`
+applies only to models whose id begins with this string):
 
     answer      any `status` (200 by default), any `body` (a string is sent as it is, other values
                 as JSON) and any content type (`type`); or a list of `events` that is sent `repeat`

@@ -3,7 +3,7 @@
 Faults (see faults.py; `match` is searched in "METHOD /path parameters"). With `done` the stand-in
 executes the call before the fault, so that only the answer is lost:
 
-    error   status 400 to 404, 409, 429, 500 (default), 502 or 503, code, message
+    error   `status` 400 to 404, 409, 429, 500 (default), 502 or 503; any `code` and `message`
     stall   answers after `seconds` (default: one hour)
     drop    closes the connection without an answer
     drip    sends the answer byte by byte, a byte every `seconds` (default: 0.1)

@@ -425,7 +425,7 @@ class Ledger:
         )
 
     def cancel_at(self, subscription: Json, moment: int) -> Json:
-        """Schedule the subscription's end; the portal uses this for the end of the period."""
+        """Schedule the end for a given time; the portal passes the end of the period."""
         self.require_ongoing(subscription)
         self._change(subscription, cancel_at=moment, canceled_at=self.now)
         self._due[subscription["id"]] = min(moment, _item(subscription)["current_period_end"])

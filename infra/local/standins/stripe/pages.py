@@ -77,7 +77,7 @@ def closed_checkout(session: Json) -> str:
 
 
 def not_found(message: str) -> str:
-    """Return the page for an unknown address."""
+    """Return the page for an unknown URL."""
     return _page("Page not found", f'<p class="note">{escape(message)}</p>')
 
 

@@ -67,7 +67,7 @@ def _to_lists(value: Any) -> Any:
 
 
 class Params:
-    """A call's parameters: a read validates a parameter, `reject_unknown` rejects the others."""
+    """A call's parameters, validated when read; `reject_unknown` rejects unread parameters."""
 
     def __init__(self, tree: Json) -> None:
         self._tree = dict(tree)
@@ -156,7 +156,7 @@ class _Saved:
 
 
 class IdempotencyKeys:
-    """Answers by idempotency key: each answer, even a 500, is repeated for a day."""
+    """The answers by idempotency key, kept for a day to repeat them; even a 500 is repeated."""
 
     def __init__(self) -> None:
         self._saved: dict[str, _Saved] = {}
