@@ -120,8 +120,8 @@ def refuse_data_loss(
     if found:
         lines = "\n".join(f"  {name}: {why}" for name, why in found.items())
         raise CommandError(
-            "Nothing was deployed, because the functions would start with empty resources and lose "
-            f"the data in these resources:\n{lines}\n"
+            "Nothing was deployed, because the data in these resources would be lost:\n"
+            f"{lines}\n"
             'DEPLOYING.md, "A table that must be replaced", says how to keep the data. '
             f"Then deploy with REPLACE={','.join(found)}"
         )
