@@ -17,7 +17,7 @@ SECOND = f"second {secrets.token_hex(8)} password"
 
 
 def post(ann: Person, path: str, status: int = 200, token: str | None = None, **body: Any) -> Any:
-    """Send a request that names ann; return the answer's data or problem."""
+    """Send a request with the identity of ann; return the answer's data or problem."""
     return send(ann.api, path, ann.named | body, status, token)
 
 

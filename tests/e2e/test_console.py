@@ -330,7 +330,7 @@ def test_hostile_texts_run_no_script_and_send_no_request_and_cause_no_error(
 def store_hostile_texts(stack: RunningStack, person: Person) -> str:
     """Store every hostile text as a prompt, a reply and a title; return the room's id.
 
-    The texts are written to copies of stored items. The first texts are also the instruction.
+    The texts are written to copies of stored items. The room's instruction has the first texts.
     """
     room = person.open_room("Hostile", systemInstruction="\n\n".join(HOSTILE)[:4000])
     person.wait(room, person.ask(room))
@@ -366,7 +366,7 @@ def store_hostile_texts(stack: RunningStack, person: Person) -> str:
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """The source of axe-core, which the first use installs."""
+    """Install axe-core if it is missing, and return its source."""
     if not shutil.which("npm"):
         pytest.skip("axe-core needs npm, which comes with Node.js 20 or newer")
     subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "axe"], check=True)

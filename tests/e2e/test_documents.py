@@ -16,7 +16,7 @@ from tests.support.deployed import RunningStack
 
 @pytest.fixture(scope="module")
 def newman() -> Path:
-    """The path of newman, which runs Postman collections; the first use installs it."""
+    """Install newman, a runner of Postman collections, if it is missing; return its path."""
     if not shutil.which("npm"):
         pytest.skip("newman needs npm, which comes with Node.js 16 or newer")
     subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "newman"], check=True)

@@ -69,7 +69,7 @@ def test_a_generated_python_client_has_a_type_for_every_answer_and_error(
 
 
 @pytest.mark.timeout(400)
-def test_a_generated_typescript_client_compiles_in_strict_mode_and_narrows_errors(
+def test_a_generated_typescript_client_compiles_in_strict_mode_and_distinguishes_errors(
     stack: RunningStack, document: Path
 ) -> None:
     if not shutil.which("npm"):

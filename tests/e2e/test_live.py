@@ -141,7 +141,7 @@ def test_each_frame_reaches_only_its_recipient(
 
 
 @pytest.mark.parametrize("how", ["logout", "password", "deletion"])
-def test_an_ended_session_receives_no_frames_after_two_seconds(
+def test_a_session_receives_no_more_frames_two_seconds_after_its_end(
     stack: RunningStack, how: str
 ) -> None:
     ann = stack.new_user()

@@ -81,7 +81,10 @@ class LivePrompt:
 def answer_while_failing(
     stack: RunningStack, watched: list[LivePrompt], *, kill: bool
 ) -> list[float]:
-    """Send the prompts and check the replies; return the seconds from the kill to each retry."""
+    """Send the prompts and check the replies; return the seconds from the kill to each retry.
+
+    With `kill`, the worker is killed while it answers the prompts.
+    """
 
     async def watch() -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(one.watch(stack) for one in watched)))

@@ -84,8 +84,8 @@ def list_grants(function: str) -> set[tuple[str, str]]:
 def select_requests(function: str) -> list[tuple[str, str]]:
     """Return the function's grants, and a sample of the requests that its role must deny.
 
-    The sample has each granted action on another resource of the stage and on a resource of another
-    system, and one action of each service.
+    The sample has each granted action on two other resources: one of the stage, and one of another
+    system. It also has one further action of each service.
     """
     own = list_grants(function)
     without: dict[tuple[str, bool], tuple[str, str]] = {}
@@ -228,7 +228,7 @@ def is_denial(error: ClientError) -> bool:
 
 @pytest.fixture(scope="module")
 def caller(system: RunningStack) -> RoleCaller:
-    """A caller on the system's AWS, which also holds resources of another system."""
+    """Create some resources of another system; return a caller on the emulated AWS."""
     system.aws("dynamodb").create_table(
         TableName=FOREIGN,
         BillingMode="PAY_PER_REQUEST",

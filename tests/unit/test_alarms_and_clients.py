@@ -1,8 +1,8 @@
-"""No client can raise an alarm unless something is wrong on the operator's side.
+"""A client can raise an alarm only if something is wrong on the operator's side.
 
-A table says for every alarm how clients are prevented from raising it. If a limit prevents them, a
-test computes from the template's numbers how much one client can do. If only one place in the code
-emits the metric, a test checks that place.
+A table says for every alarm why no client can raise it. If the reason is a limit, a test computes
+from the template's numbers how much one client can do. If only one place in the code emits the
+metric, a test checks that place.
 """
 
 import pytest
@@ -17,21 +17,23 @@ ROWS = {
     "title-dead-letters": "only a message that crashed the function again and again",
     "exports-failed": "a user may fill an account, which takes weeks, and export it once per day",
     "spending": "one user's cap is far below the threshold",
-    "oldest-prompt": "age counts only while no prompt ends; a pro user's end within an hour",
+    "oldest-prompt": (
+        "the age counts only while no prompt ends; a pro user's prompts end within an hour"
+    ),
     "worker-errors": "conflicts of a user's own requests and slow replies are not worker errors",
     "sweep-stopped": "no client invokes or delays the sweep",
-    "gemini-failing": "only outages count, which no prompt causes",
+    "gemini-failing": "only outages count, and no prompt causes an outage",
     "gemini-refuses": "key, billing, location, daily quota or a retired model: never a prompt",
     "models": "a daily check of the catalogue",
     "redis-down": "only failed calls and a used-up Redis plan count; no request selects calls",
     "webhook-failures": "unsigned bodies and conflicts do not count",
     "reconcile-failed": "only a schedule invokes it",
-    "texts": "an attack that its operator must see: an address needs hours for it",
+    "texts": "an attack that the operator must see: it takes hours from one IP address",
     "notices-failed": "a notice goes to a proven identity, which received a code before",
     "purge-failed": "only a schedule invokes it; one purge that fails delays no other",
-    "logins-failed": "an attack that its operator must see: it needs many addresses",
-    "codes-failed": "an attack that its operator must see: it needs many addresses",
-    "sign-ups": "an attack that its operator must see: one address may sign up SignupsPerAddress",
+    "logins-failed": "an attack that the operator must see: it needs many IP addresses",
+    "codes-failed": "an attack that the operator must see: it needs many IP addresses",
+    "sign-ups": "an attack that the operator must see: SignupsPerAddress limits one IP address",
     "server-errors": "5xx are for our own failures only; a conflict is a 409",
     "throttles": "the API's rate limit is below what the account's concurrency serves",
     "connections": "a bad ticket or frame is refused and not counted",

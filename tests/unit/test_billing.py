@@ -207,7 +207,7 @@ def test_stripe_redirects_to_the_front_end_or_to_the_apis_own_pages() -> None:
     )
 
 
-def test_after_a_used_up_idempotency_key_stripe_is_called_with_one_other_key() -> None:
+def test_a_used_up_idempotency_key_is_replaced_only_once() -> None:
     attempts: list[int] = []
 
     def create(attempt: int) -> str:

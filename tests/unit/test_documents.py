@@ -66,7 +66,9 @@ def test_every_parameter_that_deploying_md_names_exists() -> None:
     assert PLACEHOLDER in SAMCONFIG.read_text()
     named = set(re.findall(r"`\"?([A-Z][a-z]+[A-Za-z]*)(?:=[^`]*)?`", DEPLOYING))
     outputs = {"PipelineRole", "GithubProvider", "SupportPolicy"}
-    assert named - outputs <= set(TEMPLATE["Parameters"]), "template.yaml does not declare them"
+    assert named - outputs <= set(TEMPLATE["Parameters"]), (
+        "template.yaml does not declare these parameters"
+    )
 
 
 ENTRIES = (ROOT / "DECISIONS.md").read_text().split("\n## ")[1:]

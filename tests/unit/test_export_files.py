@@ -85,7 +85,7 @@ def test_the_bucket_of_exports_is_private_and_encrypted_and_keeps_archives_for_a
     [rule] = bucket["LifecycleConfiguration"]["Rules"]
     assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", exports.KEPT.days)
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
-    assert "LoggingConfiguration" not in bucket, "a log would contain the addresses"
+    assert "LoggingConfiguration" not in bucket, "a log would contain signed URLs"
 
 
 def test_the_bucket_of_exports_refuses_requests_without_tls() -> None:

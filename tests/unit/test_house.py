@@ -81,9 +81,7 @@ def callers_of(function: str) -> Iterator[str]:
 ADMINISTRATION = [function for function in FUNCTIONS if function.startswith("Admin")]
 
 
-def test_the_admin_functions_have_no_event_or_url_and_only_the_support_policy_invokes_them() -> (
-    None
-):
+def test_admin_functions_have_no_event_or_url_and_only_they_are_in_the_support_policy() -> None:
     assert ADMINISTRATION
     for function in ADMINISTRATION:
         assert not {"Events", "FunctionUrlConfig"} & set(FUNCTIONS[function])
@@ -168,7 +166,7 @@ VALUE_LENGTH = 60
 
 
 def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment variables that a function's or the Globals' block declares."""
+    """Return the environment variables that a function or the Globals declare."""
     found: dict[str, Any] = properties.get("Environment", {}).get("Variables", {})
     return found
 
@@ -283,7 +281,7 @@ def modules() -> list[str]:
 
 
 def absolute_imports(path: Path) -> set[str]:
-    """Return the dotted names of everything that a file imports, anywhere in it."""
+    """Return the dotted names of all imports in a file, including those inside functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -294,7 +292,7 @@ def absolute_imports(path: Path) -> set[str]:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Return the modules of our package that a file imports, anywhere in it."""
+    """Return the modules of our package that a file imports, even inside a function."""
     found = {name.removeprefix("geminichat.") for name in absolute_imports(path)}
     named = set(re.findall(r"\bimport_module\([f\"']*geminichat\.([\w.]+)", path.read_text()))
     return (found | named) & set(modules())
@@ -347,7 +345,7 @@ def test_no_module_or_handler_reads_a_setting_or_opens_anything_when_it_is_impor
         env={"PYTHONPATH": f"{PACKAGE.parent}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [], "the modules, and their effects when they are imported"
+    assert done.stdout.splitlines() == [], "an import of these modules has effects"
 
 
 def test_an_effect_of_an_import_is_found_with_the_module_that_causes_it(tmp_path: Path) -> None:
@@ -440,7 +438,7 @@ IMPURE_CALLS = {"input", "now", "open", "print", "sleep", "today", "utcnow"}
 
 
 def find_impure_uses(tree: ast.Module) -> set[str]:
-    """Return the imports and calls in a module that a pure rule must not have."""
+    """Return a module's imports and calls that a pure rule must not have."""
     found = set()
     for node in ast.walk(tree):
         match node:
@@ -461,7 +459,8 @@ def is_impure(module: str) -> bool:
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)
-def test_the_domain_has_no_aws_no_http_no_environment_no_files_and_no_clock(path: Path) -> None:
+def test_the_domain_contains_only_pure_rules(path: Path) -> None:
+    """A pure rule uses no AWS, HTTP, environment, file or clock."""
     assert find_impure_uses(ast.parse(path.read_text())) == set()
 
 
@@ -558,7 +557,7 @@ def test_no_http_handler_imports_a_slow_module() -> None:
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {}, "the loaded packages, and the handlers that load them"
+    assert json.loads(done.stdout) == {}, "handlers load these slow packages"
 
 
 def layers_of(function: str) -> list[str]:

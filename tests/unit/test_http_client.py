@@ -188,12 +188,12 @@ def test_each_of_many_threads_gets_its_own_answer() -> None:
         assert [found.body for found in pool.map(lambda body: post(url, body), sent)] == sent
 
 
-def test_a_refused_connection_raises_not_connected() -> None:
+def test_a_refused_connection_raises_the_error_not_connected() -> None:
     with pytest.raises(http_client.NotConnected):
         post(f"http://127.0.0.1:{free_port()}")
 
 
-def test_a_silent_server_raises_timed_out() -> None:
+def test_a_silent_server_raises_the_error_timed_out() -> None:
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
         connection.recv(1)
@@ -268,7 +268,7 @@ def test_an_overlapped_call_is_sent_before_the_first_call_is_answered() -> None:
     assert found == (200, 201)
 
 
-def test_the_deadline_of_a_call_begins_after_the_call_that_overlaps_it() -> None:
+def test_the_first_calls_deadline_begins_when_the_overlapped_call_has_ended() -> None:
     first_waits = Event()
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -287,7 +287,7 @@ def test_the_deadline_of_a_call_begins_after_the_call_that_overlaps_it() -> None
         assert http_client.overlap(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
 
 
-def test_the_error_of_the_first_of_two_overlapped_calls_is_raised() -> None:
+def test_if_both_overlapped_calls_fail_the_error_of_the_first_call_is_raised() -> None:
     def refuse(what: str) -> None:
         post(url)
         raise ValueError(what)
@@ -402,7 +402,7 @@ def test_a_connection_is_kept_only_if_the_server_keeps_it(head: bytes, *, kept: 
 @pytest.mark.parametrize(
     "answer", [OK, CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"], ids=["length", "chunked"]
 )
-def test_a_connection_on_which_more_than_an_answer_arrives_is_not_reused(
+def test_a_connection_that_received_more_than_the_answer_is_not_reused(
     answer: bytes,
     size: int,
     tmp_path: Path,
@@ -509,7 +509,7 @@ def test_a_trusted_certificate_is_accepted(
 
 @pytest.fixture
 def folder(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A hashed folder, as the build makes it, with certifi's certificates and the test's own."""
+    """A hashed folder as in the build, with the certificates of certifi and of the test."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(Path(certifi.where()).read_text() + certificate.read_text())
     made = tmp_path / "certificates"
@@ -554,7 +554,7 @@ def test_the_certificates_of_certifi_are_trusted_if_there_is_no_hashed_folder(
 
 @pytest.fixture
 def tunnel() -> Iterator[tuple[str, list[bytes]]]:
-    """The URL of a proxy that connects every host to this machine, and the received requests."""
+    """The URL of a proxy that connects only to this machine, and the requests to the proxy."""
     asked: list[bytes] = []
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -673,7 +673,7 @@ def test_a_stream_that_arrives_byte_by_byte_ends_at_the_deadline_of_the_answer()
     assert 0.4 < time.monotonic() - began < 1
 
 
-def test_a_streamed_answer_may_take_longer_than_the_longest_silence_in_it() -> None:
+def test_a_streamed_answer_may_take_longer_than_the_allowed_silence() -> None:
     with server(stream_chunks([b"x"] * 10, pause=0.05)) as url:
         assert b"".join(stream(url, silence=0.3, whole=5)) == b"x" * 10
 

@@ -73,7 +73,7 @@ CONNECTIONS = [
 
 
 def select_aws(value: Any) -> Any:
-    """Return the value for AWS if the template has another value for the emulator."""
+    """Return the value that applies on AWS, not on the emulator."""
     match value:
         case {"Fn::If": ["Emulated", _, otherwise]}:
             return otherwise
@@ -81,9 +81,7 @@ def select_aws(value: Any) -> Any:
 
 
 @every_function
-def test_a_role_allows_what_the_template_grants_its_function_and_nothing_else(
-    function: str,
-) -> None:
+def test_a_role_allows_exactly_the_grants_of_its_function(function: str) -> None:
     assert list_problems(TRANSLATED, function) == []
 
 

@@ -35,7 +35,7 @@ def test_prices_are_micro_dollars_per_million_tokens() -> None:
     lite = Catalogue.read(SHIPPED).models["gemini-3.5-flash-lite"]
     assert (lite.price_in, lite.price_out) == (300_000, 2_500_000)
     assert lite.cost(1_000_000, 1_000_000) == 2_800_000
-    assert lite.cost(1, 0) == 1, "a part of a micro-dollar counts as one"
+    assert lite.cost(1, 0) == 1, "a part of a micro-dollar is rounded up"
 
 
 def test_an_alias_and_an_id_name_the_same_model() -> None:

@@ -190,7 +190,9 @@ def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_met
     shown = list(list_shown_metrics())
     for namespace, name, dimensions in shown:
         assert_measured(namespace, name, dimensions)
-    assert OURS - {name for _, name, _ in shown} <= {"DeadLetters"}, "add it to the dashboard"
+    assert OURS - {name for _, name, _ in shown} <= {"DeadLetters"}, (
+        "add the metric to the dashboard"
+    )
 
 
 def list_shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:

@@ -165,7 +165,7 @@ def test_the_health_check_documents_no_problem_for_its_own_503() -> None:
     assert codes_of("GET", "/health") == {"internal-error"}
 
 
-def test_the_endpoint_for_prompts_documents_exactly_these_errors() -> None:
+def test_the_endpoint_for_prompts_documents_exactly_the_listed_errors() -> None:
     assert codes_of("POST", "/chatroom/{id}/message") == {
         "account-suspended",
         "bad-request",

@@ -20,7 +20,7 @@ MODELS = models()
 
 
 def find_missing(model: type[Table], stored: Types) -> list[str]:
-    """Return the required attributes that an item lacks, and attributes of another type."""
+    """Return an item's missing required attributes, and its attributes of the wrong type."""
     now = types(model)
     return [name for name in now["required"] if name not in stored] + [
         name
@@ -33,7 +33,9 @@ def find_missing(model: type[Table], stored: Types) -> list[str]:
 def test_items_of_the_previous_release_are_read(table: str) -> None:
     required, optional = TABLES[table]["required"], TABLES[table]["optional"]
     for stored in (required, required | optional):
-        assert find_missing(MODELS[table], stored) == [], "give it null=True or a default"
+        assert find_missing(MODELS[table], stored) == [], (
+            "give the attribute null=True or a default"
+        )
         read = MODELS[table].from_raw_data(json.loads(json.dumps(item(stored))))
         known = {one.attr_name for one in MODELS[table].get_attributes().values()}
         again = read.serialize()
@@ -46,7 +48,7 @@ def test_items_of_the_previous_release_are_read(table: str) -> None:
 def test_the_previous_release_reads_the_items_of_this_release(table: str) -> None:
     assert table in MODELS, "the previous release still reads this table"
     before, now = TABLES[table], types(MODELS[table])
-    assert before["required"].items() <= now["required"].items(), "remove it a release later"
+    assert before["required"].items() <= now["required"].items(), "remove the attribute later"
     kinds = now["required"] | now["optional"]
     for name, kind in (before["required"] | before["optional"]).items():
         assert kinds.get(name, kind) == kind, f"{name}: a new type needs a new name"
@@ -67,7 +69,7 @@ def test_json_of_the_previous_and_of_a_later_release_is_read(struct: type[Any]) 
     least = {name: before[name] for name in needed}
     for text in (before, least, before | {"ofALaterRelease": 1}):
         msgspec.json.decode(json.dumps(text), type=struct)
-    assert texts()[struct.__name__].keys() >= before.keys(), "remove it a release later"
+    assert texts()[struct.__name__].keys() >= before.keys(), "remove the field a release later"
 
 
 def test_a_required_attribute_that_old_items_lack_is_found() -> None:

@@ -101,8 +101,9 @@ class Handler:
 
 
 def play(choose: Callable[[int], int], *, events: int, more: int = 0, stale: bool = False) -> World:
-    """Run a world: `events` changes start a handler each, and `more` changes start no handler.
+    """Run a world until no step is left, and return it.
 
+    Each of the first `events` changes at Stripe starts a handler; `more` later changes start none.
     `choose` gets the number of possible next steps, and returns the index of the next step. With
     `stale`, each handler first reads an outdated item, as from an index.
     """
@@ -146,7 +147,9 @@ def play_every_order(*, events: int, more: int = 0, stale: bool = False) -> Iter
 def check(world: World, events: int) -> None:
     assert world.history[-1] >= events, "the stored state contains every change"
     assert world.history == sorted(world.history), "an older state never replaced a newer one"
-    assert world.replaced == list(pairwise([0, *world.history])), "each sync names what it replaced"
+    assert world.replaced == list(pairwise([0, *world.history])), (
+        "each sync names the replaced state"
+    )
 
 
 @pytest.mark.parametrize("stale", [False, True])

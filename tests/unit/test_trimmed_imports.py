@@ -18,17 +18,17 @@ def test_a_skipped_module_is_loaded_when_any_other_name_is_used() -> None:
     assert run(f"{SKIP} import json\nprint(json.dumps([1]), json.seven)") == "[1] 7"
 
 
-def test_an_import_after_the_skipping_block_gets_the_real_module() -> None:
+def test_an_import_after_the_with_block_gets_the_real_module() -> None:
     code = f"{SKIP} pass\nimport json\nprint(json.dumps([1]), hasattr(json, 'seven'))"
     assert run(code) == "[1] False"
 
 
-def test_a_module_imported_before_the_skipping_block_is_not_replaced() -> None:
+def test_a_module_that_is_already_loaded_is_not_skipped() -> None:
     code = f"import json\n{SKIP} import json as again\nprint(again is json, again.dumps(1))"
     assert run(code) == "True 1"
 
 
-def test_a_skipped_submodule_is_not_an_attribute_of_its_package_afterwards() -> None:
+def test_a_skipped_submodule_is_no_attribute_of_its_package_after_the_with_block() -> None:
     code = """
 import xml
 from geminichat.runtime.trimmed_imports import skip_modules

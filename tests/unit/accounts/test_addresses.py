@@ -1,4 +1,4 @@
-"""The networks that count as one caller for limits."""
+"""Limits count an IPv4 address, or a network of IPv6 addresses, as one caller."""
 
 import pytest
 

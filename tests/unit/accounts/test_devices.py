@@ -11,7 +11,7 @@ SESSION = f"s_{'b' * 26}"
 GENUINE = token_of(ANN, SESSION, 7, KEY)
 
 
-def test_a_device_token_of_another_user_or_time_or_key_is_not_genuine() -> None:
+def test_a_device_token_is_genuine_only_with_its_own_user_and_time_and_key() -> None:
     device = Device.read(GENUINE)
     assert device
     assert (device.user_id, device.id) == (ANN, f"d_{SESSION[2:]}")

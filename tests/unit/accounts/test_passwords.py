@@ -134,7 +134,7 @@ def test_a_text_that_cannot_be_a_password_is_refused_before_it_is_hashed(passwor
 
 @pytest.mark.parametrize("password", ["short", "password"])
 def test_a_weak_password_is_accepted_at_login(password: str) -> None:
-    """A password set under older rules still works, and a refusal reveals no rule."""
+    """A password set under older rules still works, and a login reveals no rule."""
     body = json.dumps({"email": EMAIL, "password": password}).encode()
     assert parse_json(body, Credentials).password == password
 

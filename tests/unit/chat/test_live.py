@@ -1,4 +1,4 @@
-"""Frames of live replies, and the rule by which they are read."""
+"""Frames of live replies, and the rule for reading frames."""
 
 import msgspec
 import pytest

@@ -1,7 +1,7 @@
 """Random lives of a live reply: workers crash, frames are lost, and a user may stop the reply.
 
-The table and the network are in memory. The code of the worker, the API and the documented reader
-handles the texts.
+The table and the network are in memory. The worker, the API and the documented reader handle the
+texts with their real code.
 """
 
 import random

@@ -83,7 +83,7 @@ def test_a_limit_is_reached_if_no_further_prompt_is_allowed(
     ("prompts", "attempts", "applies"),
     [(0, 2_000, False), (1, 2_000, True), (14, 15, True), (15, 15, False), (20, 15, False)],
 )
-def test_a_burst_limit_applies_only_if_a_day_allows_more_attempts(
+def test_a_burst_limit_applies_only_if_it_is_below_the_daily_attempts(
     prompts: int, attempts: int, applies: bool
 ) -> None:
     assert Burst(prompts, 10).is_effective(attempts) is applies
@@ -187,7 +187,7 @@ def test_the_daily_quota_resets_at_midnight_utc(now: datetime, seconds: int) -> 
     assert refusal.extensions["resetsAt"] == MIDNIGHT
 
 
-def test_a_prompt_is_counted_on_the_day_and_in_the_burst_window() -> None:
+def test_a_prompt_counts_towards_the_day_and_the_burst_window() -> None:
     known = allowance(Plan.BASIC, 4, sent=1).count_prompt()
     assert (known.counted, known.sent, known.usage().remaining) == (5, 2, 0)
 
@@ -197,7 +197,7 @@ def test_a_missing_limit_is_null_on_the_wire() -> None:
     assert (usage.limit, usage.used, usage.remaining, usage.resets_at) == (None, 7, None, MIDNIGHT)
 
 
-def test_usage_shows_tokens_and_settled_dollars() -> None:
+def test_usage_shows_tokens_and_dollars_but_no_reserved_dollars() -> None:
     usage = allowance(
         Plan.BASIC, 2, input_tokens=30, output_tokens=70, committed=120_500, reserved=20_000
     ).usage()

@@ -17,7 +17,10 @@ TEXTS = st.text(max_size=3_000) | st.text("aß漢😀 \n", min_size=600, max_siz
 
 
 def tokens(content: str) -> int:
-    """Return the number of tokens in a text: one per four ASCII characters or two other bytes."""
+    """Return the number of tokens in a text.
+
+    A token is four ASCII characters, or two bytes of other characters.
+    """
     sizes = [1 if character.isascii() else 2 * len(character.encode()) for character in content]
     return math.ceil(sum(sizes) / 4)
 

@@ -166,7 +166,7 @@ class TestFaults:
 
 
 @pytest.mark.parametrize(("level", "thoughts"), gemini.THOUGHTS.items())
-def test_thoughts_are_billed_by_thinking_level(
+def test_the_thinking_level_sets_the_number_of_billed_thoughts(
     google: StandIn, api_key: str, level: str, thoughts: int
 ) -> None:
     url = f"{google.url}/v1beta/models/{MODEL}:generateContent"

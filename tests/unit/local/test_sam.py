@@ -66,7 +66,7 @@ def test_a_bridge_without_an_ipv4_address_is_an_error(config: str) -> None:
 
 
 def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, gateway: str) -> None:
-    """Put a `docker` command on PATH that can only describe its bridge network."""
+    """Put a `docker` command on PATH; it can only describe its bridge network."""
     config = json.dumps([{"Subnet": f"{gateway}/8", "Gateway": gateway}])
     command = folder / "docker"
     command.write_text(DOCKER % config.replace(f"{gateway}/8", "0.0.0.0/0"))

@@ -137,7 +137,7 @@ def test_changed_requirements_are_installed_into_the_existing_environment(
     assert [call.split()[:2] for call in calls] == [["pip", "sync"]]
 
 
-def test_an_interrupted_installation_starts_from_scratch(checkout: Checkout) -> None:
+def test_an_interrupted_installation_is_repeated_from_scratch(checkout: Checkout) -> None:
     done, _ = checkout.set_up("--only", "dev", UV_FAILS="1")
     assert done.returncode == 1
     done, calls = checkout.set_up("--only", "dev")
