@@ -31,7 +31,7 @@ class Checkout:
     def set_up(
         self, *arguments: str, **variables: str
     ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-        """Run the set-up; return its result and the calls of uv."""
+        """Run the set-up; return its result and the calls to uv."""
         calls = self.root / "calls"
         calls.write_text("")
         done = subprocess.run(

@@ -106,7 +106,7 @@ async def text(socket: Socket) -> str:
 
 
 async def read_close_code(socket: Socket) -> int | None:
-    """Return the code with which the connection is closed."""
+    """Return the close code of the connection."""
     while (await socket.receive(timeout=5)).type is WSMsgType.TEXT:
         pass
     return socket.close_code
