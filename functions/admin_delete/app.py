@@ -1,4 +1,4 @@
-"""make admin: delete an account after the grace period; a login before its end keeps the account.
+"""make admin: delete an account after the grace period, unless its user logs in first.
 
 A notice is sent to the account's identities. The account and the audit item change in one
 transaction. Payments are ended before the transaction, and again by the purge.

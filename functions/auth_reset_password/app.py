@@ -1,7 +1,7 @@
 """POST /auth/reset-password: set a new password with a code; every session ends.
 
-An identity is removed if it was added within the last seven days and after the identity that
-received the code: someone else may have added it. Earlier device tokens are no longer accepted.
+An identity is removed if it is newer than the identity that received the code, and at most seven
+days old: someone else may have added it. Earlier device tokens are no longer accepted.
 """
 
 from geminichat import config

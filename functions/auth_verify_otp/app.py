@@ -1,7 +1,8 @@
 """POST /auth/verify-otp: exchange a code for a session's tokens, and create a user if none exists.
 
-An unproven account with the identity is replaced by a new account. It is kept only if the request
-has its access token, or if it has neither a password nor a session.
+A new account replaces an unproven account with the identity. The unproven account is kept only if
+the request has an access token of this account, or if the account has neither a password nor a
+session.
 """
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok

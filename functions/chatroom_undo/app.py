@@ -24,8 +24,8 @@ from geminichat.upstash import change_notices
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room, which shows the messages from before the edit or regeneration.
 
-    Later turns are hidden, and their prompts without a reply are stopped. A second undo reverses
-    the previous edit or regeneration.
+    The turns since then are hidden, and their prompts without a reply are stopped. A second undo
+    reverses the previous edit or regeneration.
     """
     room_id = ids.parse_room(request.path["id"])
     keyed = KeyedRequest.of(request.idempotency_key(), room_id, "undo")

@@ -29,7 +29,7 @@ def page() -> str:
 
 
 def policy(sockets: str) -> str:
-    """Return the content security policy; `sockets` is a WebSocket URL on another origin or ""."""
+    """Return the content security policy; `sockets` is a WebSocket URL, or "" for this origin."""
     digests = (hashlib.sha256(text.encode()).digest() for text in IMPORT_MAP.findall(page()))
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return POLICY.format(hashes=hashes, sockets=sockets)

@@ -11,7 +11,7 @@ from geminichat.operations import write_export
 from geminichat.runtime import clock, log
 
 MARGIN = 30.0
-"""Seconds at the end of the invocation in which an unfinished export is marked as failed."""
+"""Seconds before the end of the invocation: then an unfinished export is marked as failed."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""POST /live: return the address of a WebSocket that shows replies as they grow."""
+"""POST /live: return the URL of a WebSocket that shows replies as they grow."""
 
 from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
@@ -9,7 +9,7 @@ from geminichat.tables import users
 
 @endpoint
 def handler(request: Request) -> Response[LiveAddress]:
-    """Answer 200 with the address of a WebSocket; its ticket opens one connection."""
+    """Answer 200 with the URL of a WebSocket; its ticket opens one connection."""
     users.read_current(request.caller, request.now)
 
     signing = config.signing_keys()
@@ -23,4 +23,4 @@ def handler(request: Request) -> Response[LiveAddress]:
 
     at_gateway = request.origin.replace("http", "ws", 1) + "/live"
     address = LiveAddress.of(config.setting("LIVE_URL") or at_gateway, ticket)
-    return ok(address, "Open a WebSocket at this address within a minute.", headers=NO_STORE)
+    return ok(address, "Open a WebSocket at this URL within a minute.", headers=NO_STORE)

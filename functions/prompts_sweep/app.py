@@ -27,7 +27,7 @@ from geminichat.tables.messages import leases, stored, tombstones, unfinished
 from geminichat.tables.messages.leases import LeaseLost
 
 MARGIN = 10.0
-"""Seconds at the end of the invocation in which nothing new is started."""
+"""Seconds before the end of the invocation: from then on, nothing new is started."""
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:

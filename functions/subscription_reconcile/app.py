@@ -1,8 +1,8 @@
 """Schedule cron(17 3 * * ? *): compare all paying users with Stripe, and fix differences.
 
 `make reconcile` runs it by hand; the event `{"dryRun": true}` only reports what would be fixed.
-Both sides are read page by page, and users are synced in the same way as by the webhook, so a run
-may overlap with events and with another run.
+Both sides are read page by page. Users are synced as in the webhook, so a run may overlap with
+events and with another run.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -23,7 +23,7 @@ from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
 
 MARGIN = 15.0
-"""Seconds at the end of the invocation in which no further user is synced."""
+"""Seconds before the end of the invocation: from then on, no further user is synced."""
 SHOWN = 1_000
 """The maximum number of changes that the result lists; the log has all of them."""
 

@@ -1,4 +1,4 @@
-"""SQS TitlesQueue: title a room after an answered prompt, unless the user has named the room.
+"""SQS TitlesQueue: give a room a title once a prompt is answered, unless the user has named it.
 
 The room gets the prompt's first words as its title, and then Gemini's title. Gemini is asked only
 once: if it fails, the words stay.
@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 
 def _handle(record: dict[str, Any]) -> bool:
-    """Title the room that a queue message names, and return whether the message is done."""
+    """Give a title to the room of a queue message, and return whether the message is done."""
     try:
         give_title(title_queue.read(record["body"]), clock.now())
     except Exception:
@@ -45,7 +45,7 @@ def _handle(record: dict[str, Any]) -> bool:
 
 
 def give_title(job: TitleJob, now: datetime) -> None:
-    """Title the job's room if its title is still the default and its user is not banned.
+    """Give the job's room a title if it has the default title and its user is not banned.
 
     The highest possible price is charged before Gemini is asked, and corrected afterwards.
     """

@@ -12,7 +12,7 @@ from geminichat.tables import exports, users
 
 @endpoint(errors=[InvalidCode, InvalidCredentials, TooManyRequests])
 def handler(request: Request) -> Response[Export]:
-    """Answer 202; GET /user/export returns the archive's address when the archive is ready."""
+    """Answer 202; GET /user/export returns the archive's URL when the archive is ready."""
     fresh = request.body(ExportRequest)
     key = exports.key_of(request.user_id)
     user, known = users.read_current(request.caller, request.now, key)

@@ -1,4 +1,4 @@
-"""GET /user/export: the newest export of the account, with the archive's address if it is ready."""
+"""GET /user/export: the newest export of the account, with the archive's URL if it is ready."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.exports import Export
@@ -9,7 +9,7 @@ from geminichat.tables import exports, users
 
 @endpoint(errors=[NotFound])
 def handler(request: Request) -> Response[Export]:
-    """Answer 200 with the export of the last 24 hours; its address is valid for 15 minutes."""
+    """Answer 200 with the export of the last 24 hours; its URL is valid for 15 minutes."""
     key = exports.key_of(request.user_id)
     _, known = users.read_current(request.caller, request.now, key)
     export = export_account.show(known, request.now)

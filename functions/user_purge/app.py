@@ -1,6 +1,6 @@
 """Schedule rate(5 minutes): delete the users who are due for deletion.
 
-They asked for the deletion, or they are unproven and have expired or were replaced. Each step may
+Some asked for the deletion. Others are unproven, and have expired or were replaced. Each step may
 be repeated. The purge's own item is deleted last, so the next run continues after a crash.
 """
 
@@ -14,7 +14,7 @@ from geminichat.runtime import clock, log
 from geminichat.tables import purges
 
 MARGIN = 20.0
-"""Seconds at the end of the invocation in which no further purge begins."""
+"""Seconds before the end of the invocation: from then on, no further purge begins."""
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The exports bucket: upload archives in parts, sign their addresses, and delete them.
+"""The exports bucket: upload archives in parts, sign their URLs, and delete them.
 
 Only one part of an archive is in memory. The bucket's lifecycle deletes the parts that a crash
 leaves.

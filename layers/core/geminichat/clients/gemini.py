@@ -80,7 +80,10 @@ class Unavailable(GeminiError):
     """Gemini is unreachable or overloaded, or its answer is empty: a later attempt may succeed."""
 
     is_outage = False
-    """Whether other prompts must fail, too; a 500, a 504 or no text may be the prompt's fault."""
+    """Whether other prompts must fail, too.
+
+    An error 500 or 504 or an empty answer may be the fault of one prompt.
+    """
 
 
 class Silent(GeminiError):
@@ -425,7 +428,7 @@ def _parse_chunks(body: bytes) -> list[_Chunk]:
 
 
 def _read_error(body: bytes) -> _Error:
-    """Return the error in a body, which may be an object, an array of objects or plain text."""
+    """Return the error in an answer's body: an object, an array of objects or plain text."""
     try:
         for chunk in _parse_chunks(body):
             if chunk.error:

@@ -49,7 +49,7 @@ FAILURES: list[type[AppError]] = [PaymentInProgress, PaymentProviderFailed, Paym
 UNSET_FOR = 60.0
 """Seconds for which a missing secret is not read again."""
 RECENT = timedelta(minutes=10)
-"""The time for which Stripe's search may miss a new customer; the list has the customer."""
+"""The time for which Stripe's search may miss a new customer; the list of customers has it."""
 LAST_MINUTE = timedelta(minutes=1)
 """A Checkout session that expires within this time is not returned to the user."""
 
@@ -115,9 +115,9 @@ def _is_of_unknown_customer(
 
 
 def fetch_all_states() -> dict[str, CustomerState]:
-    """Return the state of each customer with a subscription that is not cancelled, by customer id.
+    """Return the states of all customers with a subscription that is not cancelled.
 
-    Takes too long for a request. Raises PaymentProviderFailed.
+    The keys are customer ids. Takes too long for a request. Raises PaymentProviderFailed.
     """
     grace = timedelta(days=number("GRACE_DAYS"))
     found: dict[str, list[StripeSubscription]] = {}
@@ -245,8 +245,7 @@ def delete_customers(user_id: str, stored: str | None) -> None:
 def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
     """Return an open Checkout session at the current price, or None.
 
-    Our other open sessions, at an older price or in their last minute, are expired, so that no
-    user pays for both an old and a new one.
+    Also expires all other open sessions of this stage, so that no user pays twice.
     """
     page: CheckoutPage | None = None
     with _connect() as client:

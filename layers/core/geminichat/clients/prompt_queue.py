@@ -162,7 +162,7 @@ def choose_queue(arn: str) -> str:
 class Delivery:
     """The messages of one invocation, hidden from other workers until each is done or postponed.
 
-    The queue's own visibility timeout must be longer than the function's timeout: it would hide a
+    The queue's own visibility timeout must be longer than the function's timeout, and would hide a
     dead worker's messages for minutes. Instead, a thread hides them for a short time, again and
     again.
     """

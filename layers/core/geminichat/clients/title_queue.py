@@ -1,4 +1,4 @@
-"""The titles queue: a standard SQS queue of rooms that are still titled by default."""
+"""The titles queue: a standard SQS queue of rooms that still have the default title."""
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,7 +19,7 @@ _sqs = aws_client.Client("sqs", connect=0.5, read=0.5, attempts=1)
 
 
 def send(user_id: str, chatroom_id: str, seq: int) -> None:
-    """Queue a room and its answered prompt, unless this stage generates no titles.
+    """Queue a room and its answered prompt if this stage generates titles.
 
     A failure is only logged: the room's next answered prompt queues it again.
     """

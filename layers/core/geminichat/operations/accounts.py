@@ -174,7 +174,7 @@ def _restore(
 def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> Reset:
     """Set the password of the user with a proven identity, and end every session.
 
-    Identities that were added after this one, within the last seven days, are removed: someone
+    Identities that are newer than this one, and at most seven days old, are removed: someone
     else may have added them. Raises AccountSuspended, and InvalidCode if there is no such user or
     the code was used in the meantime.
     """
@@ -321,7 +321,7 @@ def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
 
 
 def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
-    """Return the user's identities proven after the record's, and within the last seven days."""
+    """Return the user's identities that are newer than the record, and at most seven days old."""
     others = [one for one in users.identities_of(user) if one.key != record.identity]
     since = max(record.since, times.text(now - identities.WAY_BACK))
     known = zip(others, identities.find_all(others, now), strict=True)

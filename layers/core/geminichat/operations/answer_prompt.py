@@ -36,9 +36,8 @@ LEAST_TURNS = 10
 def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> int | None:
     """Answer or fail a prompt; return the seconds until its next attempt, or None if it ended.
 
-    `deadline` is the invocation's end by the monotonic clock. Unless the prompt is the `first` of
-    its room in the batch, an attempt starts only if Gemini can have its full time. Raises
-    LeaseLost.
+    `deadline` is the invocation's end by the monotonic clock. An attempt starts only if Gemini can
+    have its full time, or if the prompt is the `first` of its room in the batch. Raises LeaseLost.
     """
     timeout = config.number("GEMINI_TIMEOUT")
     left = deadline - time.monotonic() - MARGIN

@@ -1,4 +1,4 @@
-"""Delete an account after a grace period; a login before its end keeps the account."""
+"""Delete an account after a grace period, unless its user logs in first."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

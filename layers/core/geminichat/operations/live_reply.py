@@ -200,7 +200,7 @@ class LiveReply:
         self._posting.discard(connection_id)
 
     def _wait(self, since: float, pause: float) -> None:
-        """Wait until `pause` seconds after a post, but only FAST seconds once the attempt ends."""
+        """Wait until `pause` seconds after a post; the attempt's end shortens the wait to FAST."""
         self._over.wait(since + pause - time.monotonic())
         if (rest := since + FAST - time.monotonic()) > 0:
             time.sleep(rest)

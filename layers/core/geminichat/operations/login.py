@@ -26,7 +26,7 @@ from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.tables.users import User
 
 NOBODY = "u_nobody"
-"""The id that is read for an unknown user, so that the answer takes as long as for a known one."""
+"""The id that is read for an unknown user, so that the answer takes as long as for a known user."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -166,7 +166,7 @@ def verify(given: "GivenCode", purpose: Purpose, source: str, now: datetime) -> 
 def confirm(
     held: Sequence[Identity], otp: str, session_id: str, source: str, now: datetime
 ) -> Proof:
-    """Count a try of the session; return the proof if the code was sent to a held identity.
+    """Count a try of the session; return the proof if one of the `held` identities got the code.
 
     Raises InvalidCode, TooManyRequests.
     """

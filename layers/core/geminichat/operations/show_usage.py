@@ -1,6 +1,6 @@
 """Show a user's account or subscription together with today's usage.
 
-The items are read by one call, and by one more for an account without a proven identity.
+One call reads the items; an account without a proven identity requires one more call.
 """
 
 from datetime import datetime

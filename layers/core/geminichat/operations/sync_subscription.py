@@ -18,7 +18,7 @@ from geminichat.tables.table import Write
 
 
 class Synced(NamedTuple):
-    """The item that a sync replaced, and the state that it stored."""
+    """The item before a sync, and the state that the sync stored."""
 
     before: Subscription
     state: SubscriptionState
@@ -40,7 +40,7 @@ def handle_event(event: StripeEvent, customer_id: str, now: datetime) -> bool:
 
 
 def _find_owner(customer_id: str) -> Subscription | None:
-    """Return the item of the user for whom this stage created a customer without storing it."""
+    """Return the item of the user for whom this stage created the customer, or None."""
     user_id = payments.find_owner(customer_id)
     if user_id is None:
         return None
@@ -59,12 +59,13 @@ def can_have_customer(known: Subscription, customer_id: str) -> bool:
 def sync(
     known: Subscription, customer_id: str, now: datetime, *, mark: Write | None = None
 ) -> Synced | None:
-    """Store a customer's current state; return it with the item that it replaced.
+    """Store a customer's current state; return this state, and the item before the sync.
 
-    `mark` is the write that marks an event as handled in the same transaction. Returns None if
-    concurrent syncs stored a state that was fetched after this call began, or if the customer was
-    replaced or the item deleted. If the plan has changed, the plan in Redis is deleted. Raises
-    PaymentProviderFailed.
+    `mark` is the write that marks an event as handled in the same transaction. If the plan has
+    changed, the plan in Redis is deleted. Raises PaymentProviderFailed.
+
+    Returns None if the item was deleted or has another customer now. Also returns None if other
+    syncs were faster: their state was fetched after this call began.
     """
     synced = store_newest(
         known,

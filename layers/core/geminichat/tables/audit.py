@@ -63,7 +63,7 @@ def key_of(act: Act) -> Key:
 
 
 def put_act(act: Act, operator: str, now: datetime) -> Write:
-    """Return the write "audit", which records an act; the write fails if this is done already."""
+    """Return the write "audit", which records an act; the write fails if the act is recorded."""
     return _put(key_of(act), act, operator, act.details(), now, day=times.day(now))
 
 

@@ -69,7 +69,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     system_instruction: str | None
     hidden: Hidden
     title_due: bool = False
-    """Whether the room is titled by default."""
+    """Whether the room has the default title."""
 
 
 def key_of(user_id: str, chatroom_id: str) -> Key:
@@ -215,7 +215,7 @@ def _turn(room: Chatroom, seq: int, line: Line) -> Turn:
 
 
 def is_title_due(room: Chatroom) -> bool:
-    """Return whether the room is titled by default, and no title is being generated."""
+    """Return whether the room has the default title, and no title is being generated."""
     return room.auto_title == DUE
 
 

@@ -26,7 +26,7 @@ class Codes(Table):
 
 
 class UsedCode(Table):
-    """A used code; the key is `used:` and the code's challenge, unlike the key of an identity."""
+    """A used code; its key is `used:` and the code's challenge, never an identity's key."""
 
     class Meta:
         setting = "CODES_TABLE"

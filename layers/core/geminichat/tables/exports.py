@@ -41,7 +41,7 @@ def find(user_id: str) -> StoredExport | None:
 def request(user_id: str, export_id: str, now: datetime) -> Write:
     """Return the write "export", which stores a new export.
 
-    Its condition fails if the user requested an export within a day and it has not failed.
+    Its condition fails if the user has an export from the last day that has not failed.
     """
     status, requested_at = StoredExport.status, StoredExport.requested_at
     may: Condition = (
@@ -87,6 +87,6 @@ def finish(user_id: str, export_id: str, status: ExportStatus, size: int | None 
 
 
 def withdraw(user_id: str, export_id: str | None = None) -> Write:
-    """Return the write "export", which deletes a user's export (if given, only `export_id`)."""
+    """Return the write "export", which deletes a user's export; with `export_id`, only that one."""
     same = StoredExport.export_id == export_id if export_id else None
     return delete("export", StoredExport(user_id), same)

@@ -40,8 +40,9 @@ ATTEMPTS = 16
 class Live(Table):
     """A user's connections, the nonces of the tickets that opened them, and the prompts to stop.
 
-    `connections` maps the id of each connection to its `session`, the epoch second `until` which
-    it counts, and the millisecond at which it was `opened`. `nonces` maps each nonce to its expiry.
+    `connections` maps the id of each connection to its `session`, the epoch second at which it
+    stops counting (`until`), and the epoch millisecond at which it was opened (`opened`). `nonces`
+    maps each nonce to its expiry.
     """
 
     class Meta:
@@ -105,8 +106,8 @@ def open_connection(
 ) -> tuple[str, ...]:
     """Store a connection and the nonce of its ticket; return the connections to close.
 
-    These are the oldest ones if the user has too many, and those that no longer count. Raises
-    TicketUsed, and Unauthorized if the session has ended.
+    Connections that no longer count are to be closed, and the oldest ones if there are too many.
+    Raises TicketUsed, and Unauthorized if the session has ended.
     """
     entry = {
         "session": session_id,
@@ -196,7 +197,7 @@ def close_all(user_id: str) -> tuple[str, ...]:
 
 
 def note_poll(user_id: str, live: Live | None, now: datetime) -> None:
-    """Record that a user polls for the text of a reply, and counts as present for POLL_COUNTS.
+    """Record that a user polls for a reply's text; the user counts as present for POLL_COUNTS.
 
     `live` is the user's item. Most polls find a recent record in it and write nothing.
     """

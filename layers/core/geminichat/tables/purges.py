@@ -58,7 +58,7 @@ def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Wri
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:
-    """Return the write "purge of another", which schedules the purge of another user, now removed.
+    """Return the write "purge of another", which schedules the purge of a user who is removed now.
 
     The purge is due when no request of that user can still be running.
     """
@@ -72,7 +72,7 @@ def cancel(user_id: str) -> Write:
 
 
 def cancel_departure(user: User) -> list[Write]:
-    """Return the write that cancels a requested deletion at a login; none without a request."""
+    """Return the write that cancels a requested deletion at a login; [] if none was requested."""
     return [] if user.purge_at is None else [cancel(user.user_id)]
 
 

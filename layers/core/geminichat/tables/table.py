@@ -32,7 +32,7 @@ CONFLICT_LIMIT = 4.0
 
 CONFLICTS = {"TransactionConflict", "TransactionInProgressException"}
 THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
-"""The reasons of a cancelled transaction after which a retry may succeed."""
+"""Reasons of a cancellation: a retry of the transaction may succeed."""
 
 BATCH = 25
 """The maximum number of writes in one BatchWriteItem."""
@@ -323,7 +323,7 @@ class _Conflict(Exception):
 
 
 class _Throttled(_Conflict):
-    """DynamoDB throttles the writes of one of the items."""
+    """DynamoDB throttles writes to one of the items."""
 
     lasting = Unavailable
 

@@ -45,11 +45,11 @@ UNPROVEN = "unproven"
 """The hash key of the items that count the prompts of all unproven accounts."""
 
 ROOMS = "rooms"
-"""The range key, in place of a day, of the item that counts a user's rooms."""
+"""The range key of the item that counts a user's rooms."""
 
 
 class Usage(Table):
-    """The counts of a user's day or burst window, of a shard of the stage's day, or of rooms.
+    """Counts of a user's day, a user's burst window, a shard of the stage's day, or a user's rooms.
 
     `committed` is the sum of the spent and the reserved money, since a condition cannot add them.
     """

@@ -244,7 +244,7 @@ def end_sessions_from(claims: Claims, now: datetime) -> None:
 
 
 def change_password(claims: Claims, password_hash: str, session_id: str, now: datetime) -> Write:
-    """Return the write "user", which sets the password and ends all sessions but a new one.
+    """Return the write "user", which sets the password, and ends all sessions except a new one.
 
     Its condition fails if the session of `claims` has ended.
     """

@@ -33,7 +33,7 @@ COPIED = [
 def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
     """Copy a room's line, up to a position, to another room; return the last position there.
 
-    The copies of prompts do not count, and a redrive queues no failed copy. Raises
+    The copies of prompts do not count, and a redrive never queues a copy. Raises
     StillGenerating for a prompt that is not final, RoomTooLong, and Unavailable.
     """
     ranges = list(hidden.iterate_shown(last))

@@ -69,7 +69,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     hidden: Hidden
     """The ranges that the room hid when the prompt was sent."""
     title_due: bool
-    """Whether the room was titled by default when the prompt was sent."""
+    """Whether the room had the default title when the prompt was sent."""
     status: Status
     error_code: str
     """The code of the failure; "" unless the prompt has failed."""
@@ -189,8 +189,8 @@ def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
 def redrive_prompt(prompt: Prompt, generation: str, now: datetime) -> Write:
     """Return the write "prompt", which queues a prompt that failed for a reason in REDRIVABLE.
 
-    The prompt is not counted again, but its cost is. The write's condition fails for any other
-    generation, so that a prompt that was retried or deleted in the meantime stays unchanged.
+    The prompt is not counted again, but its cost is. The write's condition fails if the prompt was
+    retried or deleted in the meantime.
     """
     same = StoredMessage.generation == prompt.generation
     if prompt.generation == FIRST:

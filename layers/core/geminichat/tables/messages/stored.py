@@ -85,7 +85,7 @@ class StoredMessage(Table):
     input_tokens = NumberAttribute(null=True)  # of a prompt: the tokens of attempts without a reply
     output_tokens = NumberAttribute(null=True)
     reservation = UnicodeAttribute(null=True)  # a Reservation in JSON
-    title_due = BooleanAttribute(null=True)  # the room was titled by default
+    title_due = BooleanAttribute(null=True)  # the room had the default title
 
     unfinished = Unfinished()
     failed = Failed()
