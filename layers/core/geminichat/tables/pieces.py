@@ -47,7 +47,7 @@ def put_piece(chatroom_id: str, seq: int, attempt: int, piece: Piece, now: datet
 
 
 def read_text(chatroom_id: str, seq: int, attempt: int, start: int) -> Partial:
-    """Return an attempt's text from `start` on; a `start` beyond the text counts as the text's end."""
+    """Return an attempt's text from `start` on; a `start` beyond the text means the text's end."""
     found: list[Piece] = []
     stored = StoredPiece.query(
         _key(chatroom_id, seq, attempt),
