@@ -1,9 +1,9 @@
 """make admin: queue failed prompts again once the cause is fixed, and remove dead letters.
 
 Prompts are queued again if they failed because Gemini was unavailable, the model was retired or
-Gemini refused this service. They are not counted a second time. The act's audit item is stored
-before the first prompt is queued. One transaction changes a prompt and stores an audit item for its
-user. The command may be repeated at any time.
+Gemini refused this service. They do not count against the daily quota again. An audit item for the
+whole act is stored first. Then each prompt has its own transaction, which changes the prompt and
+stores an audit item for its user. The command may be repeated at any time.
 """
 
 import secrets

@@ -47,7 +47,8 @@ def _handle(record: dict[str, Any]) -> bool:
 def give_title(job: TitleJob, now: datetime) -> None:
     """Give the job's room a title if it has the default title and its user is not banned.
 
-    The highest possible price is charged before Gemini is asked, and corrected afterwards.
+    The highest possible price is added to the stage's spending before Gemini is asked, and
+    corrected afterwards.
     """
     user, room, prompt, reply, subscription = batch_get(
         users.key_of(job.user_id),

@@ -47,9 +47,9 @@ def collect_secrets(into: set[str]) -> Iterator[None]:
 
 
 def find_in(text: str, secrets: Iterable[str]) -> list[str]:
-    """Return the secrets that a text contains; a secret inside a longer number does not count.
+    """Return the secrets that a text contains; digits inside a longer number are no secret.
 
-    There are thousands of secrets, so only those with all their words in the text are searched for.
+    There are thousands of secrets. A secret is searched for only if the text has all its words.
     """
     words = set(WORD.findall(text))
     return [

@@ -216,7 +216,7 @@ def table(*rows: tuple[str, ...]) -> str:
 
 
 def tables() -> tuple[str, str, str]:
-    """Return the tables of RUNBOOK.md: the bounds of a day, the routes, and the largest items."""
+    """Return the tables of RUNBOOK.md: the highest costs per day, by route, and by item."""
     return (
         table(("who or what", "at worst per day", "bounded by"), *bounds()),
         table(("MB", "seconds", "per million requests", "routes"), *routes()),

@@ -125,7 +125,7 @@ def play(choose: Callable[[int], int], *, events: int, more: int = 0, stale: boo
 
 
 def play_every_order(*, events: int, more: int = 0, stale: bool = False) -> Iterator[World]:
-    """Play every possible order, and yield the world after each."""
+    """Run the steps in every possible order; yield the world after each run."""
     choices: list[int] = []
     while True:
         widths: list[int] = []

@@ -297,7 +297,7 @@ def test_the_number_of_prompts_that_were_given_back_is_recorded(api: Api) -> Non
     assert entry["details"] == done["details"] == {"prompts": 3}
 
 
-def test_a_user_can_send_prompts_again_after_an_operator_has_given_them_back(ann: Person) -> None:
+def test_a_user_can_send_as_many_new_prompts_as_an_operator_has_given_back(ann: Person) -> None:
     room = ann.open_room()
     Usage(ann.id, times.day(NOW), prompts=5, attempts=5).save()
     check_problem(ann.send(room), 429, "quota-exceeded")

@@ -126,7 +126,7 @@ def test_a_proof_with_an_expired_token_of_the_account_is_refused_and_the_code_st
     assert ann.verify(code, at=late, token=fresh).data["user"]["id"] == mine["user"]["id"]
 
 
-def test_a_user_can_log_in_by_code_with_an_expired_token_of_another_account(
+def test_a_login_by_code_ignores_another_accounts_expired_token(
     api: Api,
 ) -> None:
     ann, old = Person(api), Person(api).sign_up(at=NOW).data["token"]

@@ -68,7 +68,7 @@ def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
     assert compute == pytest.approx((others * 128 + 256) / 1024 * GB_SECOND)
 
 
-def test_an_exchange_with_a_live_reply_costs_its_posts_and_a_share_of_a_connection() -> None:
+def test_the_cost_of_a_live_reply_includes_its_frames_and_a_share_of_a_connection() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
     known = {name: build(walls) for name in (model.SEND, model.POLL, model.WORKER)}
     seconds = model.ASSUMED["model_seconds"]

@@ -39,7 +39,7 @@ def test_each_route_has_the_logical_id_of_its_function() -> None:
 
 
 @pytest.mark.parametrize("origins", [["http://a", "http://b"], "http://a, http://b"])
-def test_cors_rules_get_the_field_names_of_api_gateways_api(origins: Any) -> None:
+def test_cors_rules_get_the_field_names_that_api_gateway_expects(origins: Any) -> None:
     body = {"x-amazon-apigateway-cors": {"allowOrigins": origins, "maxAge": 60}}
     assert cors_of(body) == {"AllowOrigins": ["http://a", "http://b"], "MaxAge": 60}
 

@@ -21,9 +21,9 @@ WITHIN = 6.0
 
 
 def send(user_id: str, identities: Iterable[Identity], text: str, now: datetime) -> None:
-    """Send a notice to each identity; a failure is only logged and raises an alarm.
+    """Send a notice of a stored change to each identity.
 
-    The change is already stored, so a failure must not change the request's answer.
+    A failure is logged and raises an alarm; it does not change the request's answer.
     """
     with deadlines.within(WITHIN):
         for identity in identities:
