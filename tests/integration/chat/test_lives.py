@@ -232,7 +232,7 @@ class Lives(RuleBasedStateMachine):
                 one.content
                 for one in prompt.room.prompts
                 if one.place < prompt.place and one.status == "answered"
-            ]
+            ][-TURNS:]
             told = f"; before that: {before[-1]}" if before else ""
             prompt.reply = f"You said: {prompt.content} (turn {len(before) + 1}{told})"
             self.end(prompt, "answered")
