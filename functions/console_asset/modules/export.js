@@ -48,7 +48,7 @@ async function findExport() {
   }
 }
 
-// The archive's address is valid for minutes only, so each download requests a new address.
+// The link to the archive is valid for minutes only, so each download requests a new link.
 function Download({ keptUntil }) {
   const [download, isBusy, problem] = useAction(async () => location.assign((await call("GET", "/user/export")).url));
   return html`
