@@ -363,7 +363,7 @@ def output(command: list[str]) -> str | None:
 def environment() -> dict[str, str]:
     """Return the environment without variables that point to another Python's packages.
 
-    Tools write caches to the folder in HOME. If it is not writable, HOME names another folder.
+    Tools write caches to the folder in HOME. If it is not writable, HOME is set to another folder.
     """
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
     variables = {name: value for name, value in os.environ.items() if name not in foreign}

@@ -26,6 +26,6 @@ def handler(request: Request) -> Response[Export]:
     shown = limits.join_headers(tries, limits.headers([limit], request.now))
     return accepted(
         export,
-        "Your data is collected. In a few minutes, GET /user/export returns the archive's URL.",
+        "Your data is being collected. GET /user/export will return the archive's URL in minutes.",
         headers={**NO_STORE, **shown},
     )

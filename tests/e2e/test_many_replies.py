@@ -81,9 +81,9 @@ class LivePrompt:
 def answer_while_failing(
     stack: RunningStack, watched: list[LivePrompt], *, kill: bool
 ) -> list[float]:
-    """Send the prompts and check the replies; return the seconds from the kill to each retry.
+    """Send the prompts and check the replies; return the seconds from a kill to each retry.
 
-    With `kill`, the worker is killed while it answers the prompts.
+    The worker is killed while it answers, but only with `kill`; the list is empty without it.
     """
 
     async def watch() -> list[dict[str, Any]]:

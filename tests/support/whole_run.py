@@ -31,7 +31,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand over a worker process's records, or fail a whole run if entries are missing."""
+    """Send a worker process's records to the main process; fail a whole run if a check does."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output.update({name: [[*entry] for entry in record] for name, record in RECORDS.items()})

@@ -183,7 +183,7 @@ PAUSED = {**NEW, "pause_collection": {"behavior": "void", "resumes_at": None}}
         (None, 1_760_000_000),
     ],
 )
-def test_while_collection_is_paused_pro_ends_with_the_last_paid_period(
+def test_pro_ends_with_the_last_paid_period_while_payment_collection_is_paused(
     invoice: object, until: int
 ) -> None:
     paused = parse_subscription({**PAUSED, "latest_invoice": invoice})

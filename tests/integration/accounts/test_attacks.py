@@ -222,7 +222,7 @@ def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
 def test_attacks_from_a_hundred_ip_addresses_do_not_lock_out_the_owners_device(
     api: Api,
 ) -> None:
-    """The limits block codes and passwords for all other callers."""
+    """The limits block codes and passwords for every caller but the owner's device."""
     ann = Person.with_password(api, at=NOW)
     device = ann.device_token
     for n in range(100):

@@ -107,7 +107,7 @@ def test_reconcile_stores_a_lost_subscription_item_again(subscriber: Person) -> 
     assert subscriber.plan() == "pro"
 
 
-def test_reconcile_compares_other_users_after_an_error_with_one_user(
+def test_an_error_with_one_user_does_not_stop_the_reconciliation_of_other_users(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)

@@ -366,7 +366,7 @@ def new_scene(api: Api, worker: Poller, google: StandIn) -> Callable[[], Scene]:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_the_list_of_calls_of_each_path_is_complete(
+def test_each_kind_of_request_makes_exactly_the_listed_calls(
     name: str, new_scene: Callable[[], Scene], wire: Wire, redis: StandIn, google: StandIn
 ) -> None:
     path, scene = PATHS[name], new_scene()

@@ -24,7 +24,9 @@ def later(pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> 
     return room
 
 
-def test_every_route_shows_the_messages_of_a_later_release(pro_user: Person, later: str) -> None:
+def test_every_route_shows_messages_that_a_later_release_stored(
+    pro_user: Person, later: str
+) -> None:
     whole = pro_user.get(f"/chatroom/{later}")
     listed = pro_user.get(f"/chatroom/{later}/message")
     for messages in (whole.data["messages"], listed.data["messages"]):

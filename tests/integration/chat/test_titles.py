@@ -43,7 +43,7 @@ def rename(user: Person, room: str, title: str | None = "Mine") -> None:
 
 
 def get_micro_dollars(user: Person) -> int:
-    """Return the micro-dollars that the user has spent today; nothing must be reserved."""
+    """Assert that nothing is reserved; return the micro-dollars that the user has spent today."""
     usage = Usage.get(user.id, times.day(datetime.now(UTC)), consistent_read=True)
     assert usage.reserved == 0
     return int(usage.committed)

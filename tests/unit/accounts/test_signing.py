@@ -54,7 +54,7 @@ def test_a_new_signing_key_is_used_after_every_sandbox_has_read_it() -> None:
     assert stored.select(NOON + signing.SPREAD).current == "k2"
 
 
-def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
+def test_tokens_of_the_old_key_are_accepted_until_it_is_removed() -> None:
     """One sandbox reads the new keys at once, another as late as possible."""
     before = StoredKeys.create("k1", OLD)
     during = before.add("k2", NEW, NOON)

@@ -89,7 +89,7 @@ def test_a_cursor_of_a_removed_signing_key_or_with_another_kid_is_refused() -> N
     check_refused(write().removeprefix("k1."))
 
 
-def test_a_cursor_of_the_previous_signing_key_is_read_until_that_key_is_removed() -> None:
+def test_a_cursor_of_the_previous_signing_key_is_accepted_until_that_key_is_removed() -> None:
     assert cursors.read(write(kid="k2"), Position, SCOPE, KEYS) == POSITION
 
 

@@ -209,7 +209,7 @@ def test_lists_have_pages_with_the_newest_object_first(client: stripe.StripeClie
     assert [customer.id for customer in page.auto_paging_iter()] == made[::-1]
 
 
-def test_search_finds_a_customer_by_metadata_only_after_a_minute(
+def test_the_search_by_metadata_finds_a_new_customer_after_a_minute(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     customer = new_customer(client)

@@ -73,7 +73,7 @@ class Params:
         self._tree = dict(tree)
 
     def text(self, name: str, default: str | None = None, *, required: bool = False) -> str | None:
-        """Return a string parameter, or None if it is missing or empty (to unset a field)."""
+        """Return a string parameter, or None if it is missing, or empty, which unsets a field."""
         value = self._tree.pop(name, default)
         if required and not value:
             raise Rejected(f"Missing required param: {name}.", code="parameter_missing", param=name)

@@ -50,7 +50,7 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class OptionalCaller(Claims, frozen=True, kw_only=True):
-    """The user and the session of a public request's access token, which may have expired."""
+    """The user and the session of a token on a public route; the token may have expired."""
 
     is_expired: bool = False
 

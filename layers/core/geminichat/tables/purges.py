@@ -58,7 +58,7 @@ def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Wri
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:
-    """Return the write "purge of another", which schedules the purge of a user who is removed now.
+    """Return the write "purge of another": it schedules the purge of the user who is removed.
 
     The purge is due when no request of that user can still be running.
     """

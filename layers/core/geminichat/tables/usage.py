@@ -49,9 +49,9 @@ ROOMS = "rooms"
 
 
 class Usage(Table):
-    """Counts of a user's day, a user's burst window, a shard of the stage's day, or a user's rooms.
+    """Counts of a user's day, burst window or rooms, or of one shard of the stage's day.
 
-    `committed` is the sum of the spent and the reserved money, since a condition cannot add them.
+    `committed` is the sum of `spent` and `reserved`: a condition of DynamoDB cannot add them.
     """
 
     class Meta:

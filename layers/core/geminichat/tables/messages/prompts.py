@@ -67,7 +67,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None
     system_instruction: str | None
     hidden: Hidden
-    """The ranges that the room hid when the prompt was sent."""
+    """The room's hidden ranges at the moment when the prompt was sent."""
     title_due: bool
     """Whether the room had the default title when the prompt was sent."""
     status: Status
@@ -89,7 +89,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     requeued: int
     """The number of times that the sweep has queued this generation."""
     unfinished_since: str | None
-    """The prompt's time in the index `unfinished`; None once the prompt has ended."""
+    """The sort key, a time, in the index `unfinished`; None once the prompt has ended."""
 
     @property
     def plan(self) -> Plan:
