@@ -186,7 +186,7 @@ def test_a_repeated_event_is_handled_once(payer: Person, wire: Wire) -> None:
     payer.stripe.ask("DELETE", "/_requests")
     with wire.watch() as seen:
         assert deliver(payer.api, payer.stripe, event_id).status == 200
-    assert [one.call for one in seen] == [GET]
+    assert [one.call for one in seen if one.call.startswith("dynamodb")] == [GET]
     assert payer.stripe.requests() == []
     assert payer.subscription().revision == revision
     noted = HandledEvent.get(event_id)

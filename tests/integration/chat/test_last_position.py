@@ -61,7 +61,8 @@ def test_a_prompt_follows_the_last_message_even_if_the_last_position_of_the_room
     check(pro_user, [room])
     with wire.watch() as tries:
         pro_user.ask(room)
-    assert [seen.call for seen in tries] == [BATCH_GET, TRANSACT, SEND]
+    calls = [seen.call for seen in tries if seen.call != SECRET]
+    assert calls == [BATCH_GET, TRANSACT, SEND]
 
 
 def test_a_replay_has_the_result_of_the_first_request_even_if_the_last_position_is_too_low(
