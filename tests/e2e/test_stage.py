@@ -81,7 +81,7 @@ def test_a_stage_is_deployed_after_corrections_and_then_destroyed(
     operator.edit("samconfig.toml", '"Stage=dev",', f'"Stage=dev", "AwsEndpoint={endpoint}",')
     status, output = operator.run("deploy", "--yes")
     assert (status, "geminichat-dev answers at http" in output) == (0, True), output
-    assert "Deleting the empty stack too" in output
+    assert "Deleting the empty stack" in output
 
     status, output = operator.run("deploy", "--yes")
     assert (status, "No changes to deploy" in output) == (0, True), output
