@@ -43,7 +43,11 @@ def _undo(caller: Claims, room_id: str, request: KeyedRequest | None, now: datet
         raise NotFound()
     if use:
         return chatrooms.view(room)
-    undone, write = chatrooms.undo_edit(room, now)
+    try:
+        undone, write = chatrooms.undo_edit(room, now)
+    except NothingToUndo:
+        idempotency_keys.require_unused(caller, request, now)
+        raise
 
     change_notices.announce(change_notices.notice("changed", room_id, now), caller.user_id)
     put_key = idempotency_keys.put_key(caller.user_id, request, room_id, now)

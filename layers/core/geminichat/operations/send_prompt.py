@@ -110,6 +110,7 @@ def replace_turns(
     if room is None or prompt is None or prompt.sender != "user":
         raise NotFound()
     if chatrooms.line_of(room).hidden.has_position(seq):
+        idempotency_keys.require_unused(caller, request, now)
         raise ChangedMeanwhile()
 
     def reserve(room: Chatroom) -> tuple[Turn, Write]:

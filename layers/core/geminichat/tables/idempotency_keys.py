@@ -9,7 +9,7 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from geminichat.domain.ids import fingerprint
 from geminichat.domain.plans import Plan
 from geminichat.domain.sessions import Claims
-from geminichat.errors import KeyReused
+from geminichat.errors import KeyInUse, KeyReused
 from geminichat.tables import users
 from geminichat.tables.table import Key, Table, Write, delete_partition, put
 
@@ -68,6 +68,15 @@ def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key
         raise KeyReused()
     use = Use(found.chatroom_id, int(found.seq), Plan(found.plan or Plan.BASIC))
     return [use, *others]
+
+
+def require_unused(caller: Claims, request: KeyedRequest | None, now: datetime) -> None:
+    """Raise KeyInUse if a concurrent request with the same key has succeeded since `read`.
+
+    `read` is not atomic: it may return the room as it was after that request, but not the key.
+    """
+    if request and read(caller, request, now)[0]:
+        raise KeyInUse()
 
 
 def put_key(
