@@ -80,13 +80,7 @@ def _register(
     user = users.new(identity, now, verified=True)
     session = OpenSession.begin(user.user_id, now)
     users.add_first_session(user, session.refresh.session_id, now)
-    transact(
-        users.create(user),
-        sessions.begin(session.refresh, now),
-        identities.prove(identity, user.user_id, seen, now),
-        *(remove_unproven(seen, now) if seen and not seen.proven else []),
-        *used,
-    )
+    transact(*_create(user, identity, seen, now), sessions.begin(session.refresh, now), *used)
     metrics.emit(SignUps=1)
     return CodeLogin(account=show_usage.account_of(user, None, None, now), session=session)
 
@@ -116,8 +110,12 @@ def _begin_session(
     session = OpenSession.begin(user.user_id, now, since)
     session_id = session.refresh.session_id
     if record.replaced:
-        changes = _restore(user, identity, record, removed, now, session_id=session_id)
-        changes += purges.cancel_departure(user)
+        changes = [
+            identities.prove(identity, user.user_id, record, now),
+            users.restore_identity(user, identity, removed, now, session_id=session_id),
+            *_free(removed, user),
+            *purges.cancel_departure(user),
+        ]
     elif record.proven:
         changes = [users.begin_session(user, session_id, now), *purges.cancel_departure(user)]
     else:
@@ -131,6 +129,17 @@ def _begin_session(
         session=session,
         restored_from=users.identities_of(user) if record.replaced else (),
     )
+
+
+def _create(
+    user: User, identity: Identity, seen: IdentityRecord | None, now: datetime
+) -> list[Write]:
+    """Return the writes that store a new user of a proven identity, and delete an unproven one."""
+    return [
+        users.create(user),
+        identities.prove(identity, user.user_id, seen, now),
+        *(remove_unproven(seen, now) if seen and not seen.proven else []),
+    ]
 
 
 def _prove_first(
@@ -148,26 +157,6 @@ def _prove_first(
         users.begin_session(user, session_id, now, *actions, claims=claims),
         identities.prove(identity, user.user_id, record, now),
         purges.cancel(user.user_id),
-    ]
-
-
-def _restore(
-    user: User,
-    identity: Identity,
-    record: IdentityRecord,
-    removed: Sequence[Identity],
-    now: datetime,
-    *,
-    session_id: str | None = None,
-    password_hash: str | None = None,
-) -> list[Write]:
-    """Return the writes that restore a replaced identity, and free the removed identities."""
-    return [
-        identities.prove(identity, user.user_id, record, now),
-        users.restore_identity(
-            user, identity, removed, now, session_id=session_id, password_hash=password_hash
-        ),
-        *_free(removed, user),
     ]
 
 
@@ -204,12 +193,7 @@ def _register_with_password(
     """Create a user with a password, in place of the unproven user of the identity."""
     user = users.new(identity, now, verified=True)
     user.password_hash = password_hash
-    transact(
-        users.create(user),
-        identities.prove(identity, user.user_id, seen, now),
-        *remove_unproven(seen, now),
-        *used,
-    )
+    transact(*_create(user, identity, seen, now), *used)
     return Reset(user_id=user.user_id)
 
 
@@ -227,12 +211,15 @@ def _reset(
     users.require_not_banned(user)
     removed = _list_added_after(record, user, now)
     if not record.replaced:
-        changes = [users.reset_password(user, password_hash, removed, now), *_free(removed, user)]
+        changes = [users.reset_password(user, password_hash, removed, now)]
     elif _can_restore(identity, removed):
-        changes = _restore(user, identity, record, removed, now, password_hash=password_hash)
+        changes = [
+            users.restore_identity(user, identity, removed, now, password_hash=password_hash),
+            identities.prove(identity, user.user_id, record, now),
+        ]
     else:
         raise InvalidCode()
-    transact(*changes, *used)
+    transact(*changes, *_free(removed, user), *used)
     live_connections.close_ended(user.user_id, now)
     return Reset(user_id=user.user_id, held=users.identities_of(user), removed=removed)
 
