@@ -71,13 +71,12 @@ def _fork(
         return copy
     if room is None or prompt is None:
         raise NotFound()
-    hidden = chatrooms.line_of(room).hidden
-    if hidden.has_position(seq):
+    if chatrooms.is_hidden(room, seq):
         raise ChangedMeanwhile()
 
     fork_id = ids.new("r")
     _begin(caller, fork_id, now)
-    last = forks.copy_line(room_id, hidden, seq + 1, fork_id)
+    last = forks.copy_line(room_id, chatrooms.line_of(room).hidden, seq + 1, fork_id)
 
     change_notices.announce(change_notices.notice("created", fork_id, now), user_id)
     copy, put_room = chatrooms.put_copy(room, fork_id, last, now)

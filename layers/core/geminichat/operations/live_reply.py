@@ -48,7 +48,7 @@ def read_watchers(prompt: LeasedPrompt) -> Watchers:
     """Read the watchers of a prompt, and whether its reply must not be shown, by one call."""
     room_key = chatrooms.key_of(prompt.user_id, prompt.chatroom_id)
     watchers, [room] = live_table.read_watchers_with(prompt.user_id, clock.now(), room_key)
-    if room and chatrooms.line_of(room).hidden.has_position(prompt.seq):
+    if room and chatrooms.is_hidden(room, prompt.seq):
         return replace(watchers, hides_prompt=True)
     return watchers
 

@@ -109,7 +109,7 @@ def replace_turns(
         return _replay(caller, use, now)
     if room is None or prompt is None or prompt.sender != "user":
         raise NotFound()
-    if chatrooms.line_of(room).hidden.has_position(seq):
+    if chatrooms.is_hidden(room, seq):
         idempotency_keys.require_unused(caller, request, now)
         raise ChangedMeanwhile()
 
@@ -209,7 +209,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     generation = secrets.token_hex(4)
     seq = ids.message_seq(room_id, message_id)
     room, prompt = prompts.get(caller, room_id, seq, now)
-    if chatrooms.line_of(room).hidden.has_position(seq):
+    if chatrooms.is_hidden(room, seq):
         raise ChangedMeanwhile()
     if prompt.status != Status.FAILED:
         raise NotFailed()

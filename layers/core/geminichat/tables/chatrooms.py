@@ -277,6 +277,11 @@ def line_of(room: Chatroom) -> Line:
     return msgspec.json.decode(room.line, type=Line) if room.line else Line()
 
 
+def is_hidden(room: Chatroom, seq: int) -> bool:
+    """Return whether the room hides a position."""
+    return line_of(room).hidden.has_position(seq)
+
+
 def _encode(line: Line) -> str:
     return msgspec.json.encode(line).decode()
 

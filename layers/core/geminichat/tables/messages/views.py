@@ -40,7 +40,7 @@ def read(
     )
     if room is None or message is None:
         raise NotFound()
-    hidden = chatrooms.line_of(room).hidden.has_position(seq) or UNSET
+    hidden = chatrooms.is_hidden(room, seq) or UNSET
     shown = msgspec.structs.replace(view(message.attribute_values), hidden=hidden)
     if message.sender == "user":
         reply = view(following.attribute_values) if following else None
