@@ -122,7 +122,9 @@ class Pause(Limit, frozen=True, kw_only=True):
         return self.kept
 
 
-def window(purpose: str, who: str, quota: int, span: timedelta, now: datetime) -> Window:
+def window(
+    purpose: str, who: str, quota: int, span: timedelta, now: datetime, *, policy: str = ""
+) -> Window:
     """Return a limit per hour or day for one caller, identity or stage."""
     length = int(span.total_seconds())
     number = int(now.timestamp()) // length
@@ -132,6 +134,7 @@ def window(purpose: str, who: str, quota: int, span: timedelta, now: datetime) -
         quota=quota,
         ends_at=(number + 1) * length,
         span=length,
+        policy=policy,
     )
 
 

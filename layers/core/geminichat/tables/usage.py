@@ -364,8 +364,7 @@ def count_stripe_request(user_id: str, now: datetime) -> Mapping[str, str]:
     from geminichat.domain import limits  # most functions do not need it
 
     quota = REQUESTS_PER_HOUR
-    limit = limits.window("stripe", user_id, quota, limits.HOUR, now)
-    limit = replace(limit, policy="stripe")
+    limit = limits.window("stripe", user_id, quota, limits.HOUR, now, policy="stripe")
     hour = Usage(user_id, f"stripe {int(now.timestamp()) // limit.span}")
     actions: list[Action] = [Usage.requests.add(1), Usage.expires_at.set(limit.expires_at)]
     if update_if(hour, actions, _is_below(Usage.requests, quota)):
