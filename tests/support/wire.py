@@ -9,7 +9,7 @@ import json
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -83,6 +83,11 @@ class Seen:
     thread: str
     """The name of the thread that made the call."""
     answer: dict[str, Any] = field(default_factory=dict)
+
+
+def list_calls(tries: Iterable[Seen]) -> list[str]:
+    """Return the recorded calls without reads of secrets, which a process caches for minutes."""
+    return [seen.call for seen in tries if seen.call != SECRET]
 
 
 class Wire:

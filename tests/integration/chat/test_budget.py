@@ -18,7 +18,17 @@ from tests.support.person import Person
 from tests.support.standins import StandIn
 from tests.support.stored import prompts
 from tests.support.template import Values
-from tests.support.wire import BATCH_GET, HIDE, QUERY, RECEIVE, SECRET, SEND, TRANSACT, UPDATE, Wire
+from tests.support.wire import (
+    BATCH_GET,
+    HIDE,
+    QUERY,
+    RECEIVE,
+    SEND,
+    TRANSACT,
+    UPDATE,
+    Wire,
+    list_calls,
+)
 
 DONE = "sqs.DeleteMessage"
 
@@ -43,7 +53,7 @@ def count_calls(
         google.reset()
         with wire.watch() as tries:
             work()
-        calls = [seen.call for seen in tries if seen.call != SECRET]
+        calls = list_calls(tries)
         return Calls(calls, len(redis.requests()), len(google.requests()))
 
     return count
