@@ -188,7 +188,7 @@ RAW_BODY: dict[str, Any] = {
     "description": "A Stripe event, exactly as Stripe signed it.",
     "content": {"application/json": {"schema": {"type": "object"}}},
 }
-"""The request body of Stripe's webhook, for the OpenAPI document."""
+"""The request body of `POST /webhook/stripe`, for the OpenAPI document."""
 
 ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {

@@ -1,4 +1,4 @@
-"""The pro plan, bought on the Checkout page of Stripe's stand-in."""
+"""The pro plan, bought on the Checkout page of the Stripe stand-in."""
 
 from collections.abc import Mapping
 from datetime import datetime

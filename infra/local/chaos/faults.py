@@ -126,7 +126,7 @@ class Faults:
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})
 
     async def _double_events(self, choose: random.Random) -> None:
-        """Deliver some of Stripe's latest events again, in a different order."""
+        """Deliver some of the latest Stripe events again, in a different order."""
         events = (await self._http.get(f"{self._urls.stripe}/_events")).json()["events"][-8:]
         for sent in choose.sample(events, min(4, len(events))):
             signed = await self._http.get(
@@ -141,7 +141,7 @@ class Faults:
 
 
 def _drip() -> list[Json]:
-    """Return the events of Gemini's stream for a slow reply."""
+    """Return the events that Gemini streams for a slow reply."""
     events: list[Json] = [
         {"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}
         for text in DRIP

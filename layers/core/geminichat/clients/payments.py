@@ -475,8 +475,8 @@ def _connect(
 ) -> Iterator["stripe.StripeClient"]:
     """Yield a client with this deadline per response; only idempotent calls may have retries.
 
-    Raises our errors in place of Stripe's, and logs them without a customer's data. KeyUsedUp is
-    raised only for a call with an idempotency key (`keyed`).
+    An error that Stripe returns is logged without customer data, and raised as one of our errors.
+    KeyUsedUp is raised only for a call with an idempotency key (`keyed`).
     """
     key = _key()
     from geminichat.clients.stripe_sdk import create_client, stripe

@@ -10,7 +10,7 @@ import msgspec
 from geminichat.errors import InvalidRequest, InvalidSignature, WrongMode
 
 TOLERANCE = 300
-"""The most seconds between the time of Stripe's signature and our time."""
+"""The largest difference, in seconds, between the time of a signature and our time."""
 MAX_BODY = 256 * 1024
 """The most bytes of an event; Stripe's events have a few thousand."""
 
